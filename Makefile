@@ -1,0 +1,58 @@
+# Runyard: everything a person or a machine does with a checkout starts here.
+# Needed on the machine: make, git and Python 3.11 or newer. The rest goes into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
+
+.PHONY: help venv demo test check bench torture docs lock format clean-venv
+
+help: ## show this map
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## install what the project needs into .venv
+
+# uv is fetched by pip against its hash; uv then installs the pinned and hashed rest.
+$(READY): requirements.lock bootstrap.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bootstrap.lock
+	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: venv ## start a server on an empty folder, drive it, leave the console open
+	@$(BIN)/runyard demo
+
+test: check ## run every check and every test
+	@$(BIN)/python -m pytest --numprocesses=$(shell nproc 2>/dev/null || echo 2)
+
+check: venv ## format, lint, types and import rules (no tests)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: venv ## measure the two corridors
+	@$(BIN)/python -m bench
+
+torture: venv ## kill, stop and cut off everything, then look for lost runs
+	@$(BIN)/python -m pytest torture
+
+docs: venv ## write the documents that are generated from code
+	@$(BIN)/python -m tools.state_diagram
+
+format: venv ## let ruff format the code and fix what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: venv ## pin every dependency again, in requirements.lock and bootstrap.lock
+	@$(BIN)/python -m tools.lock
+
+clean-venv: ## throw the environment away
+	@rm -rf $(VENV)

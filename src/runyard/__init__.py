@@ -1,0 +1,1 @@
+"""Runyard: a self-hosted control plane for automations."""

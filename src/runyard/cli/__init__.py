@@ -1,0 +1,1 @@
+"""The command line: serve, worker, deploy, run, logs, demo and the rest."""

@@ -1,0 +1,1 @@
+"""The doors for programs: one package per dialect, none of which knows another."""

@@ -1,0 +1,1 @@
+"""The ActiveWorkflow REST API, version 1 (a later issue)."""

@@ -1,0 +1,1 @@
+"""The ELMA RPA task queue (a later issue)."""

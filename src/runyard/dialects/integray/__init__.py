@@ -1,0 +1,1 @@
+"""The Integray Remote API (a later issue)."""

@@ -1,0 +1,1 @@
+"""Runyard's own HTTP API."""

@@ -1,0 +1,1 @@
+"""The verbs: transitions, dispatch, leases, schedules and everything else that decides."""

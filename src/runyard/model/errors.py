@@ -1,0 +1,178 @@
+"""Everything Runyard raises on purpose, by condition.
+
+    RunyardError
+    ├── NotFound                 no such thing, or not yours (the two are told apart by nobody)
+    │   ├── CompanyNotFound, TaskNotFound, VersionNotFound, RunNotFound, TokenNotFound
+    │   └── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
+    ├── Conflict                 it exists, but not in a state that allows this
+    │   ├── IllegalTransition, LeaseLost, TaskNotRunnable, OutputNotReady
+    │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
+    │   └── IdempotencyConflict  the key was used for a different request
+    ├── Refused                  the request itself is wrong
+    │   ├── InputRefused         names each field, what was seen and what is allowed
+    │   ├── CodeRefused          broken task code: file, line and reason
+    │   ├── TooLarge
+    │   └── Unauthenticated, Forbidden
+    └── Busy                     try again later
+        ├── Overloaded           write queue full; carries when to retry
+        ├── QueueFull            the company's cap on queued runs
+        └── NoWorker             nobody is there who could do it
+
+A door translates these at its edge, once, with a total mapping.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+
+class RunyardError(Exception):
+    """The root of all errors that Runyard raises on purpose."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or (type(self).__doc__ or "").strip())
+
+    @property
+    def detail(self) -> str:
+        """A sentence for the caller."""
+        return str(self)
+
+
+class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing wrong with one field of a request: where, what was seen, what is allowed."""
+
+    field: str
+    seen: str
+    allowed: str
+
+
+class NotFound(RunyardError):
+    """There is no such thing."""
+
+
+class CompanyNotFound(NotFound):
+    """There is no such company."""
+
+
+class TaskNotFound(NotFound):
+    """There is no such task."""
+
+
+class VersionNotFound(NotFound):
+    """There is no such version of the task."""
+
+
+class RunNotFound(NotFound):
+    """No run has this id."""
+
+
+class TokenNotFound(NotFound):
+    """There is no such token."""
+
+
+class ScheduleNotFound(NotFound):
+    """There is no such schedule."""
+
+
+class FileNotFound(NotFound):
+    """There is no such file."""
+
+
+class WorkerNotFound(NotFound):
+    """There is no such worker."""
+
+
+class BundleNotFound(NotFound):
+    """There is no such bundle."""
+
+
+class Conflict(RunyardError):
+    """The thing is not in a state that allows this."""
+
+
+class IllegalTransition(Conflict):
+    """The run's state does not allow this."""
+
+
+class LeaseLost(Conflict):
+    """The lease under which this was reported is no longer valid."""
+
+
+class TaskNotRunnable(Conflict):
+    """The task is set not runnable."""
+
+
+class OutputNotReady(Conflict):
+    """The run has no output yet."""
+
+
+class NameTaken(Conflict):
+    """The name is already in use."""
+
+
+class TaskOwnedElsewhere(Conflict):
+    """A task of this name was deployed from another bundle."""
+
+
+class DeployedMeanwhile(Conflict):
+    """Somebody else deployed the same tasks at the same time."""
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used for a different request."""
+
+
+class Refused(RunyardError):
+    """The request is wrong."""
+
+
+class InputRefused(Refused):
+    """The input does not fit its declaration."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "; ".join(f"{p.field}: {p.seen}; allowed: {p.allowed}" for p in self.problems)
+        )
+
+
+class CodeRefused(Refused):
+    """The task code is broken."""
+
+    def __init__(self, detail: str, *, file: str | None = None, line: int | None = None) -> None:
+        self.file = file
+        self.line = line
+        super().__init__(detail)
+
+
+class TooLarge(Refused):
+    """The request is larger than allowed."""
+
+
+class Unauthenticated(Refused):
+    """No valid token was presented."""
+
+
+class Forbidden(Refused):
+    """The token does not allow this."""
+
+
+class Busy(RunyardError):
+    """Not now; try again later."""
+
+    def __init__(self, detail: str = "", *, retry_after: timedelta = timedelta(seconds=1)) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail)
+
+
+class Overloaded(Busy):
+    """More is being written than the disk takes."""
+
+
+class QueueFull(Busy):
+    """The company has as many queued runs as it may have."""
+
+
+class NoWorker(Busy):
+    """No worker is there that could do it."""

@@ -1,0 +1,58 @@
+"""Tokens: credentials that programs present, and what they permit."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from runyard.model.ids import CompanyId, TokenId
+
+
+class TokenKind(StrEnum):
+    """Which door a token opens."""
+
+    NATIVE = "native"
+    WORKER = "worker"
+
+
+class Role(StrEnum):
+    """What the holder may do, each including the ones before it."""
+
+    VIEWER = "viewer"
+    """Read everything of the company."""
+    OPERATOR = "operator"
+    """Start, stop and steer runs, tasks, schedules and the orchestrator."""
+    DEVELOPER = "developer"
+    """Deploy code."""
+    ADMINISTRATOR = "administrator"
+    """Tokens, workers and the company itself."""
+
+
+class Permission(StrEnum):
+    """What a route demands; `runyard.web.permissions` decides which role has it."""
+
+    READ = "read"
+    OPERATE = "operate"
+    DEPLOY = "deploy"
+    ADMINISTER = "administer"
+    INSTALL = "install"
+    """Concerns the whole installation: only tokens of no company have it."""
+    PUBLIC = "public"
+    """Needs no token."""
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored credential. The secret itself is nowhere: only its SHA-256 is kept."""
+
+    id: TokenId
+    kind: TokenKind
+    company_id: CompanyId | None
+    """None: the whole installation."""
+    role: Role
+    name: str
+    last_characters: str
+    """The last 4 characters, to tell tokens apart in lists."""
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None

@@ -1,0 +1,35 @@
+"""Workers: the processes that execute runs."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from runyard.model.ids import CompanyId, WorkerId
+
+
+class WorkerState(StrEnum):
+    """Whether an administrator lets a worker execute."""
+
+    REQUEST = "request"
+    ALLOWED = "allowed"
+    LOCKED = "locked"
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that connects and executes runs, as last seen."""
+
+    id: WorkerId
+    company_id: CompanyId | None
+    """None: it serves every company."""
+    name: str
+    state: WorkerState
+    version: str
+    host: str
+    os: str
+    address: str
+    slots: int
+    labels: tuple[str, ...]
+    created_at: datetime
+    last_seen_at: datetime | None
+    draining: bool

@@ -1,0 +1,347 @@
+"""The frames of the worker protocol. Values only; `codec` makes bytes of them.
+
+Unless said otherwise instants are aware UTC datetimes, and JSON values travel as raw JSON.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from runyard.model.ids import CompanyId, FileId, RunId, SessionId, VersionId
+from runyard.model.logs import LogLine
+from runyard.model.runs import Outcome, RunError
+from runyard.model.tasks import Declaration
+
+PROTOCOL_VERSIONS = (1,)
+PART_SIZE = 256 * 1024
+"""Most bytes of a blob in one frame."""
+
+
+class Frame(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
+    """The root of all frames."""
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """Which run, and under which token."""
+
+    run_id: RunId
+    token: int
+
+
+# ---------------------------------------------------------------- worker to server
+
+
+class Hello(Frame, tag="hello", kw_only=True):
+    """The first frame: who connects, and which versions of the protocol it speaks."""
+
+    protocol: tuple[int, ...]
+    token: str
+    name: str
+    version: str
+    host: str
+    os: str
+    python: str
+    slots: int
+    labels: tuple[str, ...] = ()
+    isolation: str = ""
+    """The isolation level that its children reach, for people."""
+
+
+class Heartbeat(Frame, tag="heartbeat"):
+    """A sign of life; renews every lease of the session."""
+
+    busy: int
+    """Slots in use."""
+
+
+class Capacity(Frame, tag="capacity"):
+    """How many runs the worker holds at most, begun or not. May rise and fall at any time."""
+
+    runs: int
+
+
+class Start(msgspec.Struct, frozen=True, array_like=True):
+    """A run whose next instruction is the task's own code."""
+
+    run_id: RunId
+    token: int
+    at: datetime
+
+
+class Begun(Frame, tag="begun"):
+    """Runs that have reached their task's code."""
+
+    starts: tuple[Start, ...]
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one attempt ended."""
+
+    run_id: RunId
+    token: int
+    outcome: Outcome
+    begun_at: datetime | None = None
+    """None: it never reached the task's code."""
+    finished_at: datetime
+    output: msgspec.Raw | None = None
+    """JSON object of the named outputs, for `returned`; None when the task returned nothing."""
+    error: RunError | None = None
+    logged_errors: int = 0
+    signal: int | None = None
+    """For `killed`: the signal that ended the child, when Runyard did not send it."""
+
+
+class Ended(Frame, tag="ended"):
+    """Attempts that are over. Their last log lines and files were sent before."""
+
+    ends: tuple[End, ...]
+
+
+class LogLines(Frame, tag="log"):
+    """Lines of one run's log, in order."""
+
+    run_id: RunId
+    token: int
+    lines: tuple[LogLine, ...]
+    dropped: int = 0
+    """Lines left out because the run logged more than is kept."""
+
+
+class Progress(Frame, tag="progress"):
+    """How far a run says it has come."""
+
+    run_id: RunId
+    token: int
+    done: float
+    total: float | None = None
+
+
+class StepDone(Frame, tag="step_done"):
+    """A step's result, to be recorded before the run goes on."""
+
+    request: int
+    run_id: RunId
+    token: int
+    name: str
+    occurrence: int
+    """How many steps of this name the run had before, from 0."""
+    value: msgspec.Raw
+
+
+class Recalled(Frame, tag="recalled"):
+    """Answers `Recall`: these had not begun, and will not."""
+
+    request: int
+    runs: tuple[Lease, ...]
+
+
+class Killed(Frame, tag="killed"):
+    """Answers `Kill`: no code of these executes any more."""
+
+    request: int
+    runs: tuple[Lease, ...]
+
+
+class CodeProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a bundle was refused."""
+
+    reason: str
+    file: str | None = None
+    """Inside the bundle."""
+    line: int | None = None
+
+
+class Inspected(Frame, tag="inspected"):
+    """Answers `Inspect`: the tasks found, or why there are none."""
+
+    request: int
+    declarations: tuple[Declaration, ...] = ()
+    problem: CodeProblem | None = None
+
+
+class InspectionLine(Frame, tag="inspection_line"):
+    """What an inspection is doing, for people (such as the building of its environment)."""
+
+    request: int
+    text: str
+
+
+class BlobWanted(Frame, tag="blob_wanted"):
+    """Asks for a blob (a bundle, an input file) from `offset` on; parts follow in order."""
+
+    digest: str
+    offset: int = 0
+
+
+class FileOffered(Frame, tag="file_offered", kw_only=True):
+    """A file that a run returns; its parts follow under the same transfer number."""
+
+    transfer: int
+    run_id: RunId
+    token: int
+    name: str
+    content_type: str
+    size: int
+
+
+class FilePart(Frame, tag="file_part"):
+    """The next bytes of an offered file."""
+
+    transfer: int
+    data: bytes
+    last: bool
+
+
+class Goodbye(Frame, tag="goodbye"):
+    """The worker leaves; it holds no run any more."""
+
+    detail: str = ""
+
+
+# ---------------------------------------------------------------- server to worker
+
+
+class Welcome(Frame, tag="welcome", kw_only=True):
+    """The worker may execute: its session, and how often to give a sign of life."""
+
+    protocol: int
+    session_id: SessionId
+    lease: timedelta
+    heartbeat: timedelta
+
+
+class Refusal(Frame, tag="refusal"):
+    """The worker may not, and why. The connection ends."""
+
+    code: str
+    """protocol, token, locked, request, name_taken, superseded."""
+    detail: str
+
+
+class Introduction(Frame, tag="introduction", kw_only=True):
+    """What a session must know of a task version before its first run of it."""
+
+    version_id: VersionId
+    company_id: CompanyId
+    company: str
+    """Slug."""
+    task: str
+    """Name, for logs."""
+    bundle_digest: str
+    module: str
+    function: str
+    requirements: tuple[str, ...] = ()
+    timeout: timedelta | None = None
+
+
+class Assignment(msgspec.Struct, frozen=True, array_like=True):
+    """One claimed run."""
+
+    run_id: RunId
+    token: int
+    version_id: VersionId
+    public_id: str
+    attempt: int
+    """Number that this attempt gets when it begins, from 1."""
+    input: msgspec.Raw
+    """JSON object of the named inputs."""
+    steps: tuple["Step", ...] = ()
+    """Recorded by earlier attempts."""
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """A recorded step."""
+
+    name: str
+    occurrence: int
+    value: msgspec.Raw
+
+
+class Assignments(Frame, tag="assignments"):
+    """Runs for the worker to execute, in the order in which they should begin."""
+
+    runs: tuple[Assignment, ...]
+
+
+class Recall(Frame, tag="recall"):
+    """Give back those of these runs that have not begun. Answered by `Recalled`."""
+
+    request: int
+    runs: tuple[Lease, ...]
+
+
+class Kill(Frame, tag="kill"):
+    """End these runs with all their descendants. Answered by `Killed` once they are dead."""
+
+    request: int
+    runs: tuple[Lease, ...]
+
+
+class StepRecorded(Frame, tag="step_recorded"):
+    """Answers `StepDone`: on disk. With `lost`, the lease is gone and the attempt must end."""
+
+    request: int
+    lost: bool = False
+
+
+class Inspect(Frame, tag="inspect", kw_only=True):
+    """Find the tasks of a bundle. Answered by `Inspected`."""
+
+    request: int
+    company_id: CompanyId
+    company: str
+    bundle_digest: str
+
+
+class BlobPart(Frame, tag="blob_part"):
+    """Bytes of a wanted blob. `size` is its whole size; None: there is no such blob."""
+
+    digest: str
+    offset: int
+    data: bytes
+    size: int | None
+
+
+class FileStored(Frame, tag="file_stored"):
+    """Answers the last `FilePart`: under which id the file is kept, or why it is refused."""
+
+    transfer: int
+    file_id: FileId | None
+    detail: str = ""
+
+
+class Drain(Frame, tag="drain"):
+    """Take no further runs, finish what has begun, then say goodbye."""
+
+
+FromWorker = (
+    Hello
+    | Heartbeat
+    | Capacity
+    | Begun
+    | Ended
+    | LogLines
+    | Progress
+    | StepDone
+    | Recalled
+    | Killed
+    | Inspected
+    | InspectionLine
+    | BlobWanted
+    | FileOffered
+    | FilePart
+    | Goodbye
+)
+FromServer = (
+    Welcome
+    | Refusal
+    | Introduction
+    | Assignments
+    | Recall
+    | Kill
+    | StepRecorded
+    | Inspect
+    | BlobPart
+    | FileStored
+    | Drain
+)

@@ -1,0 +1,1 @@
+"""The process that executes runs: the connection to the server, warm children, bundles."""
