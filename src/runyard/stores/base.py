@@ -1,0 +1,677 @@
+"""The Store contract: what the engine may ask of a database, and what it may rely on.
+
+**Writing.** Every write method enqueues one atomic piece of work and returns when the transaction
+that holds it has committed. Calls made in the same turn of the event loop, or while a transaction
+is under way, share the next one (group commit), in the order in which they were made; so "start"
+followed by "claim" without an await between them is one transaction in which the claim sees the
+start. A piece never fails half: its guards are conditions in SQL, and the answer names the rows
+that won. Losers are simply absent from the answer.
+
+**Durability.** A returned write survives kill -9 and power loss, except where a method says
+*relaxed*: such a piece does not force a flush by itself (it becomes durable with the next one that
+does). Nothing is lost by that, because of the incarnation: it rises durably whenever a store is
+opened, and lease tokens begin with it.
+
+**Reading.** Reads see every write that returned before they began. They never block writes.
+
+**Companies.** Every method that takes an id from outside takes the company too, and finds nothing
+when the two do not belong together.
+
+**Back-pressure.** Beyond 5,000 waiting pieces or 32 MB the write methods raise `Overloaded`
+immediately.
+
+Instants are aware UTC datetimes with microseconds. Ids are handed in; `reserve_ids` deals them.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from runyard.model.companies import Company
+from runyard.model.files import StoredFile
+from runyard.model.ids import (
+    CompanyId,
+    FileId,
+    GateId,
+    RunId,
+    ScheduleId,
+    SessionId,
+    TaskId,
+    TokenId,
+    VersionId,
+    WorkerId,
+)
+from runyard.model.logs import LogLevel, LogLine
+from runyard.model.runs import Attempt, Outcome, Run, RunError
+from runyard.model.schedules import Schedule
+from runyard.model.states import Cause, RunState, Trigger
+from runyard.model.tasks import Declaration, Gate, Task, Version
+from runyard.model.tokens import Token
+from runyard.model.workers import Worker, WorkerState
+
+INLINE_LIMIT = 32 * 1024
+"""Values up to this many bytes stand in the database; larger ones in the blob store."""
+
+
+class WriteClass(IntEnum):
+    """Who goes first when the write queue is long."""
+
+    OUTCOME = 0
+    CLAIM = 1
+    START = 2
+    MAINTENANCE = 3
+
+
+# ---------------------------------------------------------------- values of writes
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to be inserted. `state` is parked, preparing, scheduled or queued."""
+
+    id: RunId
+    public_id: bytes
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    state: RunState
+    priority: int
+    rank: int
+    created_at: datetime
+    input: bytes
+    """JSON."""
+    due_at: datetime | None = None
+    queued_at: datetime | None = None
+    level: int = 0
+    restarted_from: RunId | None = None
+    trigger: Trigger = Trigger.API
+    schedule_id: ScheduleId | None = None
+
+
+class StartKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key that covers all runs of one start."""
+
+    company_id: CompanyId
+    key: str
+    request_digest: bytes
+    """SHA-256 over the request; another digest under the same key is a conflict."""
+    first_run_id: RunId
+    run_count: int
+    """The start's runs have consecutive ids from `first_run_id`."""
+    created_at: datetime
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs of one company to claim, and from which gates."""
+
+    company_id: CompanyId
+    count: int
+    gate_ids: tuple[GateId, ...]
+    """Non-empty as far as the dispatcher knows, fitting the worker's labels. The store itself
+    verifies openness and limits, and takes the runs with the smallest (rank + gate offset, id)."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's wish for runs. Tokens rise from `first_token`, one for each claimed run."""
+
+    session_id: SessionId
+    worker_id: WorkerId
+    first_token: int
+    shares: tuple[Share, ...]
+    at: datetime
+
+
+class ClaimedRun(msgspec.Struct, frozen=True):
+    """A run that now belongs to a session, with all a worker needs."""
+
+    run_id: RunId
+    public_id: bytes
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    token: int
+    attempt: int
+    """Attempts that have begun before this one."""
+    rank: int
+    input: bytes
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """An attempt reached the task's code. Guard: running, this token, not begun yet."""
+
+    run_id: RunId
+    token: int
+    at: datetime
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of one attempt. Guard: the run is running under this token.
+
+    `state` is final, or scheduled/queued for another attempt. Writes an attempts row if `begun_at`
+    is given or was recorded before (number = the run's attempt count then), and the output.
+    """
+
+    run_id: RunId
+    company_id: CompanyId
+    token: int
+    state: RunState
+    cause: Cause | None
+    outcome: Outcome
+    finished_at: datetime
+    begun_at: datetime | None = None
+    """When the attempt began, if `begin` may not have recorded it yet."""
+    output: bytes | None = None
+    error: RunError | None = None
+    logged_errors: int = 0
+    due_at: datetime | None = None
+    queued_at: datetime | None = None
+    rank: int | None = None
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """Any other change of state. Guard: state in `sources`, and the token if one is given."""
+
+    run_id: RunId
+    company_id: CompanyId
+    sources: tuple[RunState, ...]
+    state: RunState
+    at: datetime
+    cause: Cause | None = None
+    """Recorded when `state` is final."""
+    token: int | None = None
+    unbegun_only: bool = False
+    """Guard: no attempt has begun (`attempt = 0`)."""
+    unbegun_attempt_only: bool = False
+    """Guard: the current attempt has not begun (`begun_at is null`)."""
+    due_at: datetime | None = None
+    """New due instant for `scheduled`."""
+    rank: int | None = None
+    """New rank for `queued`; None keeps the run's own. queued_at is set when it was null."""
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A step's result. Guard: the run is running under this token."""
+
+    run_id: RunId
+    company_id: CompanyId
+    token: int
+    name: str
+    occurrence: int
+    value: bytes
+    at: datetime
+
+
+class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One task of a deploy: new, or with a new version, or taken over, or only brought back."""
+
+    id: TaskId
+    uuid: UUID
+    gate_id: GateId
+    expected_version_id: VersionId | None
+    """The current version that the deploy was computed from; None: the task must not exist."""
+    version_id: VersionId
+    """Equal to the expected one when the version does not change."""
+    version: int
+    declaration: Declaration
+
+
+class Deploy(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one deploy changes, or nothing at all (guards: every `expected_version_id`)."""
+
+    company_id: CompanyId
+    bundle_name: str
+    bundle_digest: str
+    bundle_size: int
+    changes: tuple[TaskChange, ...]
+    withdrawn: tuple[TaskId, ...]
+    """No longer in the bundle: marked, never deleted."""
+    at: datetime
+
+
+class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive lines of one run."""
+
+    company_id: CompanyId
+    run_id: RunId
+    lines: tuple[LogLine, ...]
+    dropped: int = 0
+
+
+# ---------------------------------------------------------------- values of reads
+
+
+class StartOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a start: inserted, or known by its key already."""
+
+    inserted: bool
+    first_run_id: RunId
+    run_count: int
+    request_digest: bytes | None = None
+    """Of the earlier request, when not inserted."""
+
+
+class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that a session holds."""
+
+    run_id: RunId
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    session_id: SessionId
+    token: int
+    attempt: int
+    begun_at: datetime | None
+    priority: int
+    rank: int
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list shows; None means any. All given conditions must hold."""
+
+    task_id: TaskId | None = None
+    states: tuple[RunState, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    created_from: datetime | None = None
+    """Inclusive."""
+    created_before: datetime | None = None
+    finished_from: datetime | None = None
+    finished_before: datetime | None = None
+    worker_id: WorkerId | None = None
+    schedule_id: ScheduleId | None = None
+    restarted_from: RunId | None = None
+    trigger: Trigger | None = None
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended: lists are newest first, by (created_at, id)."""
+
+    created_at: datetime
+    run_id: RunId
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of runs and where the next one begins."""
+
+    runs: tuple[Run, ...]
+    next: Position | None
+    total: int
+    """Exact up to `TOTAL_LIMIT`; beyond that at least this many."""
+    total_is_exact: bool
+
+
+TOTAL_LIMIT = 10_000
+
+
+class RunValues(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of one run."""
+
+    input: bytes
+    output: bytes | None
+    error: RunError | None
+
+
+class GateCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands behind a gate."""
+
+    gate_id: GateId
+    queued: int
+    leased: int
+
+
+class Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """A run for which a promise does not hold; `runyard doctor` shows them."""
+
+    promise: str
+    run_id: RunId | None
+    detail: str
+
+
+# ---------------------------------------------------------------- the contract
+
+
+class Runs(Protocol):
+    """Runs, their values, attempts and steps."""
+
+    async def start(self, runs: Sequence[NewRun], key: StartKey | None = None) -> StartOutcome:
+        """Insert these runs with their inputs, all or none; none when the key is known already."""
+
+    async def claim(self, claim: Claim) -> list[ClaimedRun]:
+        """Lease queued runs to a session (relaxed). Never exceeds a gate's limit, never takes a
+        run of a closed gate: gate rows are locked before counting. In order of each share's ranks.
+        """
+
+    async def begin(self, beginnings: Sequence[Beginning]) -> list[RunId]:
+        """Record that attempts reached their code (relaxed): attempt + 1, begun_at, started_at."""
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[RunId]:
+        """End attempts; answers the accepted ones."""
+
+    async def move(self, moves: Sequence[Move]) -> list[Run]:
+        """Change states; answers the changed runs as they are now."""
+
+    async def clean(self, company: CompanyId, gate: GateId, at: datetime, limit: int) -> list[RunId]:
+        """Cancel up to `limit` never begun runs of a gate that are scheduled, preparing or queued."""
+
+    async def stage(self, now: datetime, limit: int) -> list[tuple[GateId, CompanyId, int]]:
+        """Queue scheduled runs whose due instant has come, earliest first; per gate how many.
+        Sets queued_at = now and rank = micros(due_at) + priority * ageing as handed in by `start`
+        (the rank stored with the scheduled run is already the right one).
+        """
+
+    async def next_due_at(self) -> datetime | None:
+        """The earliest due instant of any scheduled run."""
+
+    async def record_step(self, step: StepRecord) -> bool:
+        """Record a step once (an equal record again is fine); False when the lease is lost."""
+
+    async def report_progress(self, run: RunId, token: int, done: float, total: float | None) -> None:
+        """Keep how far a run says it is (relaxed; guard: token)."""
+
+    async def steps(self, runs: Sequence[RunId]) -> dict[RunId, list[tuple[str, int, bytes]]]:
+        """The recorded steps (name, occurrence, value) of those runs that have any."""
+
+    async def leased(self, sessions: Sequence[SessionId], limit: int) -> list[LeasedRun]:
+        """Runs that these sessions hold, smallest ids first."""
+
+    async def leased_of_gate(self, company: CompanyId, gate: GateId) -> list[LeasedRun]:
+        """Runs of a gate that are running or waiting, smallest ids first."""
+
+    async def abandoned(self, limit: int) -> list[LeasedRun]:
+        """Running runs whose session is closed or unknown (after a crash), smallest ids first."""
+
+    async def find(self, company: CompanyId, run: RunId) -> Run | None:
+        """One run."""
+
+    async def find_many(self, company: CompanyId, runs: Sequence[RunId]) -> list[Run]:
+        """Several, ordered by id; unknown ones are absent."""
+
+    async def find_by_public_id(self, company: CompanyId, public_id: bytes) -> Run | None:
+        """One run by its public id."""
+
+    async def values(self, company: CompanyId, run: RunId) -> RunValues | None:
+        """Its values."""
+
+    async def outputs(self, company: CompanyId, runs: Sequence[RunId]) -> dict[RunId, RunValues]:
+        """The values of several runs (for lists with values)."""
+
+    async def attempts(self, company: CompanyId, run: RunId) -> list[Attempt]:
+        """Its ended attempts, first to last."""
+
+    async def page(self, company: CompanyId, filter: RunFilter, after: Position | None, limit: int) -> RunPage:
+        """Runs newest first."""
+
+    async def occupied_gates(self) -> list[GateId]:
+        """Gates with at least one queued run (a loose index scan; cost grows with gates, not runs)."""
+
+    async def gate_count(self, company: CompanyId, gate: GateId) -> GateCount:
+        """What stands behind a gate; `queued` counts to 10,000 at most."""
+
+    async def queued_before(self, company: CompanyId, gate: GateId, rank: int, run: RunId) -> int:
+        """How many queued runs of the gate go first; counts to 10,000 at most."""
+
+    async def queued_totals(self) -> dict[CompanyId, int]:
+        """Queued runs of each company that has any."""
+
+    async def state_counts(self, company: CompanyId) -> dict[RunState, int]:
+        """How many runs are in each non-final state (final ones are not counted)."""
+
+    async def prune(self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int) -> int:
+        """Delete ended runs with everything that belongs to them; how many."""
+
+    async def breaches(self, now: datetime, limit: int) -> list[Breach]:
+        """Runs for which R2 or R7 does not hold: a scheduled one without a due instant, a queued one
+        without queue place, a running one without live session, a final one without cause or end, a
+        gate over its limit, ...
+        """
+
+
+class Tasks(Protocol):
+    """Tasks, versions, bundles and gates."""
+
+    async def deploy(self, deploy: Deploy) -> bool:
+        """Apply a whole deploy; False when a guard failed and nothing was changed."""
+
+    async def find(self, company: CompanyId, task: TaskId) -> Task | None:
+        """One task."""
+
+    async def find_by_uuid(self, company: CompanyId, uuid: UUID) -> Task | None:
+        """One task by its uuid."""
+
+    async def find_by_name(self, company: CompanyId, name: str) -> Task | None:
+        """One task by key, else by name."""
+
+    async def list(self, company: CompanyId, *, include_withdrawn: bool = False) -> list[Task]:
+        """All tasks by path and name."""
+
+    async def version(self, version: VersionId) -> Version | None:
+        """One version (internal: the id comes from a run or task of the company)."""
+
+    async def versions(self, company: CompanyId, task: TaskId) -> list[Version]:
+        """All versions of a task, newest first."""
+
+    async def gates(self) -> list[Gate]:
+        """All gates."""
+
+    async def gate(self, gate: GateId) -> Gate | None:
+        """One gate."""
+
+    async def set_runnable(self, company: CompanyId, task: TaskId, runnable: bool) -> bool:  # noqa: FBT001
+        """Open or close a task's gate. After the return no claim takes its runs. False: no such task."""
+
+    async def bundles_in_use(self) -> list[str]:
+        """Digests of bundles that any version still names."""
+
+
+class Companies(Protocol):
+    """Companies and their orchestrators."""
+
+    async def create(self, company: Company) -> bool:
+        """False when the slug is taken."""
+
+    async def update(self, company: Company) -> bool:
+        """Change name, time zone, default priority, retention, cap and weight."""
+
+    async def find_by_slug(self, slug: str) -> Company | None:
+        """One company."""
+
+    async def find(self, company: CompanyId) -> Company | None:
+        """One company."""
+
+    async def list(self) -> list[Company]:
+        """All, by slug."""
+
+    async def set_runnable(self, company: CompanyId, runnable: bool) -> bool:  # noqa: FBT001
+        """Switch the orchestrator (company row and all its gates). After the return no claim takes runs."""
+
+
+class Tokens(Protocol):
+    """Tokens, by the SHA-256 of what programs present."""
+
+    async def create(self, token: Token, digest: bytes) -> None:
+        """Keep a new token."""
+
+    async def find_by_digest(self, digest: bytes) -> Token | None:
+        """The token, revoked or expired ones included."""
+
+    async def list(self, company: CompanyId | None) -> list[Token]:
+        """Tokens of a company, or of the installation, newest first."""
+
+    async def revoke(self, company: CompanyId | None, token: TokenId, at: datetime) -> bool:
+        """False when there is no such token there. Revoking again keeps the first instant."""
+
+    async def note_use(self, uses: Sequence[tuple[TokenId, datetime]]) -> None:
+        """Remember when tokens were used (relaxed; at most once a minute each)."""
+
+
+class Workers(Protocol):
+    """Workers and their sessions (a session is one connection's life, and the holder of leases)."""
+
+    async def register(self, worker: Worker) -> Worker:
+        """Insert a worker, or update the one of that (company, name), keeping its id and state."""
+
+    async def list(self, company: CompanyId | None = None) -> list[Worker]:
+        """All workers, or those that serve a company."""
+
+    async def set_state(self, worker: WorkerId, state: WorkerState) -> bool:
+        """Allow or lock."""
+
+    async def open_session(self, session: SessionId, worker: WorkerId, server: str, lease_expires_at: datetime, at: datetime) -> None:
+        """A worker connected."""
+
+    async def renew(self, sessions: Sequence[SessionId], lease_expires_at: datetime) -> None:
+        """Keep the leases of these sessions (relaxed). Closed sessions stay closed."""
+
+    async def close_session(self, session: SessionId, at: datetime) -> None:
+        """Its leases are void from now on."""
+
+    async def expire_sessions(self, now: datetime, server: str | None = None) -> list[SessionId]:
+        """Close every open session whose lease has expired (or all of that server); which."""
+
+
+class Schedules(Protocol):
+    """Schedules."""
+
+    async def create(self, schedule: Schedule) -> bool:
+        """False when the task's company has a schedule of that name."""
+
+    async def delete(self, company: CompanyId, schedule: ScheduleId) -> bool:
+        """False when there is none."""
+
+    async def set_enabled(self, company: CompanyId, schedule: ScheduleId, enabled: bool, next_fire_at: datetime | None) -> bool:  # noqa: FBT001
+        """Switch one on or off."""
+
+    async def find(self, company: CompanyId, schedule: ScheduleId) -> Schedule | None:
+        """One schedule."""
+
+    async def list(self, company: CompanyId, task: TaskId | None = None) -> list[Schedule]:
+        """By name."""
+
+    async def next_fire_at(self) -> datetime | None:
+        """The earliest fire time of any enabled schedule."""
+
+    async def due(self, now: datetime, limit: int) -> list[Schedule]:
+        """Enabled schedules whose fire time has come, earliest first."""
+
+    async def fire(self, schedule: Schedule, next_fire_at: datetime | None, at: datetime, run: NewRun | None) -> bool:
+        """Advance a schedule and insert its run in one piece. Guard: its `next_fire_at` is still the
+        one that was read, so that it fires once however many servers try. `run` None: skipped.
+        """
+
+
+class Logs(Protocol):
+    """Log lines (relaxed: outside R1)."""
+
+    async def append(self, chunks: Sequence[LogChunk]) -> None:
+        """Keep lines, in order per run."""
+
+    async def read(self, company: CompanyId, run: RunId, *, at_least: LogLevel, after: int, limit: int) -> list[LogLine]:
+        """Lines with a number above `after`, in order."""
+
+    async def dropped(self, company: CompanyId, run: RunId) -> int:
+        """How many lines were left out."""
+
+
+class Files(Protocol):
+    """Rows of stored files; the bytes are in the blobs."""
+
+    async def create(self, file: StoredFile) -> None:
+        """Keep a row whose blob is on disk already."""
+
+    async def find(self, company: CompanyId, file: FileId) -> StoredFile | None:
+        """One file."""
+
+    async def find_many(self, company: CompanyId, files: Sequence[FileId]) -> list[StoredFile]:
+        """Several; unknown ones are absent."""
+
+    async def of_run(self, company: CompanyId, run: RunId) -> list[StoredFile]:
+        """Files that a run returned, in order."""
+
+    async def list(self, company: CompanyId, limit: int) -> list[StoredFile]:
+        """Newest first."""
+
+
+class BlobWriter(Protocol):
+    """A blob being written. Nothing is visible before `commit`."""
+
+    async def write(self, data: bytes) -> None:
+        """The next bytes."""
+
+    async def commit(self) -> tuple[str, int]:
+        """Make it durable; its digest (SHA-256, hex) and size."""
+
+    async def abort(self) -> None:
+        """Forget it."""
+
+
+class Blobs(Protocol):
+    """Large values and files by the SHA-256 of their bytes."""
+
+    async def create(self) -> BlobWriter:
+        """Begin a blob."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep these bytes durably; their digest."""
+
+    async def size(self, digest: str) -> int | None:
+        """Bytes; None when there is no such blob."""
+
+    async def load(self, digest: str) -> bytes | None:
+        """All bytes of a small blob."""
+
+    def read(self, digest: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Its bytes in parts."""
+
+    async def prune(self, older_than: datetime, in_use: set[str]) -> int:
+        """Delete blobs last touched before then that nobody names; how many."""
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the store is doing; for `doctor`, metrics and benchmarks."""
+
+    kind: str
+    """sqlite or postgres."""
+    version: str
+    schema_version: int
+    groups: int
+    """Transactions committed since it was opened."""
+    pieces: int
+    """Pieces of work in them."""
+    waiting: int
+    size: int
+    """Bytes on disk."""
+
+
+class Store(Protocol):
+    """A database that has been opened."""
+
+    runs: Runs
+    tasks: Tasks
+    companies: Companies
+    tokens: Tokens
+    workers: Workers
+    schedules: Schedules
+    logs: Logs
+    files: Files
+    blobs: Blobs
+    incarnation: int
+    """Rose durably when this store was opened; no two opens ever share one."""
+    is_shared: bool
+    """Whether other servers may use the same database at the same time (PostgreSQL)."""
+
+    async def reserve_ids(self, count: int) -> int:
+        """The first of `count` consecutive ids that nobody else gets, durably."""
+
+    async def database_now(self) -> datetime:
+        """The database's clock (SQLite: this machine's)."""
+
+    async def statistics(self) -> StoreStatistics:
+        """How it is doing."""
+
+    async def close(self) -> None:
+        """Finish what is under way, then let go."""
