@@ -39,10 +39,10 @@ check: venv ## format, lint, types and import rules (no tests)
 	@$(BIN)/lint-imports
 
 bench: venv ## measure the two corridors
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m benchmarks
 
 torture: venv ## kill, stop and cut off everything, then look for lost runs
-	@$(BIN)/python -m pytest torture
+	@$(BIN)/python -m pytest --torture tests/faults
 
 docs: venv ## write the documents that are generated from code
 	@$(BIN)/python -m tools.state_diagram

@@ -1,0 +1,1 @@
+"""The database for many machines: PostgreSQL through psycopg."""

@@ -1,0 +1,1 @@
+"""Binding, executing and decoding of the named queries, the same code for both databases."""
