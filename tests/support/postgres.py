@@ -109,8 +109,9 @@ class PostgresServer:
             return len(ended.fetchall())
 
     def _create(self, name: str, template: str) -> None:
+        # Copying the files takes a quarter of the time of copying through the log.
         self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
