@@ -35,77 +35,77 @@ class Kind(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
     """The root of all value types; its JSON says which one it is in `type`."""
 
 
-class Text(Kind, tag="text"):
+class Text(Kind, frozen=True, tag="text"):
     """Characters, as many as there are."""
 
 
-class Integer(Kind, tag="integer"):
-    """A whole number of at most 64 bits with sign."""
+class Integer(Kind, frozen=True, tag="integer"):
+    """A whole number, of any size."""
 
 
-class Number(Kind, tag="number"):
+class Number(Kind, frozen=True, tag="number"):
     """A number with a fraction, in floating point; never infinite, never not-a-number."""
 
 
-class DecimalNumber(Kind, tag="decimal"):
+class DecimalNumber(Kind, frozen=True, tag="decimal"):
     """A number whose digits are kept exactly, such as money."""
 
 
-class Boolean(Kind, tag="boolean"):
+class Boolean(Kind, frozen=True, tag="boolean"):
     """True or false."""
 
 
-class Date(Kind, tag="date"):
+class Date(Kind, frozen=True, tag="date"):
     """A day."""
 
 
-class DateTime(Kind, tag="datetime"):
+class DateTime(Kind, frozen=True, tag="datetime"):
     """An instant: a day and a time with their offset from UTC."""
 
 
-class Email(Kind, tag="email"):
+class Email(Kind, frozen=True, tag="email"):
     """One email address."""
 
 
-class FileValue(Kind, tag="file"):
+class FileValue(Kind, frozen=True, tag="file"):
     """A stored file, referred to by its id."""
 
 
-class AnyValue(Kind, tag="any"):
+class AnyValue(Kind, frozen=True, tag="any"):
     """Whatever JSON can say."""
 
 
-class Choice(Kind, tag="choice"):
+class Choice(Kind, frozen=True, tag="choice"):
     """One of these values, and no other."""
 
     values: tuple[str | int, ...]
 
 
-class ListOf(Kind, tag="list"):
+class ListOf(Kind, frozen=True, tag="list"):
     """Any number of values of one type, in order."""
 
     item: "ValueType"
 
 
-class MapOf(Kind, tag="map"):
+class MapOf(Kind, frozen=True, tag="map"):
     """Any number of values of one type, each under a name of the caller's choice."""
 
     value: "ValueType"
 
 
-class Nullable(Kind, tag="nullable"):
+class Nullable(Kind, frozen=True, tag="nullable"):
     """A value that may be absent."""
 
     item: "ValueType"
 
 
-class Record(Kind, tag="record"):
+class Record(Kind, frozen=True, tag="record"):
     """Several named values."""
 
     fields: tuple["Field", ...]
 
 
-class Table(Kind, tag="table"):
+class Table(Kind, frozen=True, tag="table"):
     """Any number of rows, each with the same named values."""
 
     columns: tuple["Field", ...]
