@@ -36,7 +36,7 @@ check: venv ## format, lint, types and import rules (no tests)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 bench: venv ## measure the two corridors
 	@$(BIN)/python -m benchmarks

@@ -1,0 +1,1 @@
+"""The predicate compiler for lists under filters: allowed columns, bound values."""

@@ -1,0 +1,1 @@
+"""Bringing a database forward to the schema of this release."""
