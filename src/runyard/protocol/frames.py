@@ -31,7 +31,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 # ---------------------------------------------------------------- worker to server
 
 
-class Hello(Frame, tag="hello", kw_only=True):
+class Hello(Frame, frozen=True, tag="hello", kw_only=True):
     """The first frame: who connects, and which versions of the protocol it speaks."""
 
     protocol: tuple[int, ...]
@@ -47,14 +47,16 @@ class Hello(Frame, tag="hello", kw_only=True):
     """The isolation level that its children reach, for people."""
 
 
-class Heartbeat(Frame, tag="heartbeat"):
+class Heartbeat(Frame, frozen=True, tag="heartbeat"):
     """A sign of life; renews every lease of the session."""
 
     busy: int
     """Slots in use."""
+    number: int = 0
+    """Rises; `Renewed` names it."""
 
 
-class Capacity(Frame, tag="capacity"):
+class Capacity(Frame, frozen=True, tag="capacity"):
     """How many runs the worker holds at most, begun or not. May rise and fall at any time."""
 
     runs: int
@@ -68,7 +70,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     at: datetime
 
 
-class Begun(Frame, tag="begun"):
+class Begun(Frame, frozen=True, tag="begun"):
     """Runs that have reached their task's code."""
 
     starts: tuple[Start, ...]
@@ -91,13 +93,13 @@ class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """For `killed`: the signal that ended the child, when Runyard did not send it."""
 
 
-class Ended(Frame, tag="ended"):
+class Ended(Frame, frozen=True, tag="ended"):
     """Attempts that are over. Their last log lines and files were sent before."""
 
     ends: tuple[End, ...]
 
 
-class LogLines(Frame, tag="log"):
+class LogLines(Frame, frozen=True, tag="log"):
     """Lines of one run's log, in order."""
 
     run_id: RunId
@@ -107,7 +109,7 @@ class LogLines(Frame, tag="log"):
     """Lines left out because the run logged more than is kept."""
 
 
-class Progress(Frame, tag="progress"):
+class Progress(Frame, frozen=True, tag="progress"):
     """How far a run says it has come."""
 
     run_id: RunId
@@ -116,7 +118,7 @@ class Progress(Frame, tag="progress"):
     total: float | None = None
 
 
-class StepDone(Frame, tag="step_done"):
+class StepDone(Frame, frozen=True, tag="step_done"):
     """A step's result, to be recorded before the run goes on."""
 
     request: int
@@ -128,14 +130,14 @@ class StepDone(Frame, tag="step_done"):
     value: msgspec.Raw
 
 
-class Recalled(Frame, tag="recalled"):
+class Recalled(Frame, frozen=True, tag="recalled"):
     """Answers `Recall`: these had not begun, and will not."""
 
     request: int
     runs: tuple[Lease, ...]
 
 
-class Killed(Frame, tag="killed"):
+class Killed(Frame, frozen=True, tag="killed"):
     """Answers `Kill`: no code of these executes any more."""
 
     request: int
@@ -151,7 +153,7 @@ class CodeProblem(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None = None
 
 
-class Inspected(Frame, tag="inspected"):
+class Inspected(Frame, frozen=True, tag="inspected"):
     """Answers `Inspect`: the tasks found, or why there are none."""
 
     request: int
@@ -159,21 +161,21 @@ class Inspected(Frame, tag="inspected"):
     problem: CodeProblem | None = None
 
 
-class InspectionLine(Frame, tag="inspection_line"):
+class InspectionLine(Frame, frozen=True, tag="inspection_line"):
     """What an inspection is doing, for people (such as the building of its environment)."""
 
     request: int
     text: str
 
 
-class BlobWanted(Frame, tag="blob_wanted"):
+class BlobWanted(Frame, frozen=True, tag="blob_wanted"):
     """Asks for a blob (a bundle, an input file) from `offset` on; parts follow in order."""
 
     digest: str
     offset: int = 0
 
 
-class FileOffered(Frame, tag="file_offered", kw_only=True):
+class FileOffered(Frame, frozen=True, tag="file_offered", kw_only=True):
     """A file that a run returns; its parts follow under the same transfer number."""
 
     transfer: int
@@ -184,7 +186,7 @@ class FileOffered(Frame, tag="file_offered", kw_only=True):
     size: int
 
 
-class FilePart(Frame, tag="file_part"):
+class FilePart(Frame, frozen=True, tag="file_part"):
     """The next bytes of an offered file."""
 
     transfer: int
@@ -192,7 +194,7 @@ class FilePart(Frame, tag="file_part"):
     last: bool
 
 
-class Goodbye(Frame, tag="goodbye"):
+class Goodbye(Frame, frozen=True, tag="goodbye"):
     """The worker leaves; it holds no run any more."""
 
     detail: str = ""
@@ -201,7 +203,7 @@ class Goodbye(Frame, tag="goodbye"):
 # ---------------------------------------------------------------- server to worker
 
 
-class Welcome(Frame, tag="welcome", kw_only=True):
+class Welcome(Frame, frozen=True, tag="welcome", kw_only=True):
     """The worker may execute: its session, and how often to give a sign of life."""
 
     protocol: int
@@ -210,7 +212,13 @@ class Welcome(Frame, tag="welcome", kw_only=True):
     heartbeat: timedelta
 
 
-class Refusal(Frame, tag="refusal"):
+class Renewed(Frame, frozen=True, tag="renewed"):
+    """A heartbeat was heard: all leases count from it. Not needed where sending is arriving."""
+
+    number: int
+
+
+class Refusal(Frame, frozen=True, tag="refusal"):
     """The worker may not, and why. The connection ends."""
 
     code: str
@@ -218,7 +226,7 @@ class Refusal(Frame, tag="refusal"):
     detail: str
 
 
-class Introduction(Frame, tag="introduction", kw_only=True):
+class Introduction(Frame, frozen=True, tag="introduction", kw_only=True):
     """What a session must know of a task version before its first run of it."""
 
     version_id: VersionId
@@ -257,34 +265,34 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     value: msgspec.Raw
 
 
-class Assignments(Frame, tag="assignments"):
+class Assignments(Frame, frozen=True, tag="assignments"):
     """Runs for the worker to execute, in the order in which they should begin."""
 
     runs: tuple[Assignment, ...]
 
 
-class Recall(Frame, tag="recall"):
+class Recall(Frame, frozen=True, tag="recall"):
     """Give back those of these runs that have not begun. Answered by `Recalled`."""
 
     request: int
     runs: tuple[Lease, ...]
 
 
-class Kill(Frame, tag="kill"):
+class Kill(Frame, frozen=True, tag="kill"):
     """End these runs with all their descendants. Answered by `Killed` once they are dead."""
 
     request: int
     runs: tuple[Lease, ...]
 
 
-class StepRecorded(Frame, tag="step_recorded"):
+class StepRecorded(Frame, frozen=True, tag="step_recorded"):
     """Answers `StepDone`: on disk. With `lost`, the lease is gone and the attempt must end."""
 
     request: int
     lost: bool = False
 
 
-class Inspect(Frame, tag="inspect", kw_only=True):
+class Inspect(Frame, frozen=True, tag="inspect", kw_only=True):
     """Find the tasks of a bundle. Answered by `Inspected`."""
 
     request: int
@@ -293,7 +301,7 @@ class Inspect(Frame, tag="inspect", kw_only=True):
     bundle_digest: str
 
 
-class BlobPart(Frame, tag="blob_part"):
+class BlobPart(Frame, frozen=True, tag="blob_part"):
     """Bytes of a wanted blob. `size` is its whole size; None: there is no such blob."""
 
     digest: str
@@ -302,7 +310,7 @@ class BlobPart(Frame, tag="blob_part"):
     size: int | None
 
 
-class FileStored(Frame, tag="file_stored"):
+class FileStored(Frame, frozen=True, tag="file_stored"):
     """Answers the last `FilePart`: under which id the file is kept, or why it is refused."""
 
     transfer: int
@@ -310,7 +318,7 @@ class FileStored(Frame, tag="file_stored"):
     detail: str = ""
 
 
-class Drain(Frame, tag="drain"):
+class Drain(Frame, frozen=True, tag="drain"):
     """Take no further runs, finish what has begun, then say goodbye."""
 
 
@@ -335,6 +343,7 @@ FromWorker = (
 FromServer = (
     Welcome
     | Refusal
+    | Renewed
     | Introduction
     | Assignments
     | Recall

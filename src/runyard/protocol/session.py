@@ -1,0 +1,276 @@
+"""Who may say what, and until when: the conversation's two ends as state machines without I/O.
+
+    worker     NEW --hello--> GREETED --Welcome--> OPEN --goodbye, Refusal, close--> ENDED
+    server     NEW --Hello--> GREETED --welcome--> OPEN --Goodbye, refuse, close--> ENDED
+
+An end is told what arrived and what time it is, and says what follows from it; it never sends,
+waits or reads a clock. Instants are seconds of one monotonic clock of its own machine.
+
+Leases. Every heartbeat renews all leases of the session. The server counts from the instant at
+which it *heard* one, the worker from the instant at which it *sent* the last one it knows to have
+been heard. Sending comes before hearing, so the worker's idea of the lease always ends before the
+server's; it gives up `LEASE_MARGIN` earlier still, so that it has the time to kill its children.
+That a heartbeat was heard it learns from `Renewed`, or at once where sending is arriving.
+
+Requests. The server numbers what it asks (`Recall`, `Kill`, `Inspect`), the worker what it asks
+(`StepDone`). A request that comes twice is answered once; an answer to nothing asked changes
+nothing.
+"""
+
+from collections import OrderedDict
+from datetime import timedelta
+from enum import Enum
+from typing import NewType
+
+from runyard.protocol.codec import ProtocolViolation
+from runyard.protocol.frames import (
+    PROTOCOL_VERSIONS,
+    FromServer,
+    FromWorker,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Inspect,
+    Inspected,
+    Kill,
+    Killed,
+    Recall,
+    Recalled,
+    Refusal,
+    Renewed,
+    StepRecorded,
+    Welcome,
+)
+
+Monotonic = NewType("Monotonic", float)
+"""Seconds on a clock that never jumps."""
+
+LEASE_MARGIN = timedelta(seconds=2)
+"""How long before its leases end a worker starts to kill its children."""
+
+REMEMBERED_REQUESTS = 4096
+
+
+class SessionState(Enum):
+    """How far a conversation is."""
+
+    NEW = "new"
+    GREETED = "greeted"
+    OPEN = "open"
+    ENDED = "ended"
+
+
+def agree(offered: tuple[int, ...], spoken: tuple[int, ...] = PROTOCOL_VERSIONS) -> int | None:
+    """The newest version of the protocol that both ends speak, or None."""
+    common = set(offered) & set(spoken)
+    return max(common) if common else None
+
+
+class WorkerSession:
+    """The worker's end of one connection."""
+
+    def __init__(self, *, sent_is_heard: bool = False) -> None:
+        self.state = SessionState.NEW
+        self.welcome: Welcome | None = None
+        self.refusal: Refusal | None = None
+        self._sent_is_heard = sent_is_heard
+        self._sent: OrderedDict[int, Monotonic] = OrderedDict()
+        self._number = 0
+        self._greeted_at = Monotonic(0.0)
+        self._beat_at = Monotonic(0.0)
+        self._renewed_at = Monotonic(0.0)
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._owed: set[int] = set()
+        self._asked = 0
+        self._open_questions: set[int] = set()
+
+    def greet(self, hello: Hello, now: Monotonic) -> Hello:
+        """The first frame to send."""
+        self._demand(SessionState.NEW, hello)
+        self.state = SessionState.GREETED
+        self._greeted_at = now
+        return hello
+
+    def receive(self, frame: FromServer, now: Monotonic) -> bool:
+        """Take note of a frame. False: it changes nothing and must not be acted upon.
+
+        Raises ProtocolViolation for what may not be said in this state.
+        """
+        match frame:
+            case Welcome():
+                self._open(frame, now)
+            case Refusal():
+                self.refusal = frame
+                self.state = SessionState.ENDED
+            case Renewed(number):
+                self._demand(SessionState.OPEN, frame)
+                self._confirm(number)
+            case Recall(request) | Kill(request) | Inspect(request=request):
+                self._demand(SessionState.OPEN, frame)
+                return self._owe(request)
+            case StepRecorded(request):
+                self._demand(SessionState.OPEN, frame)
+                return self._settle(request)
+            case _:
+                self._demand(SessionState.OPEN, frame)
+        return True
+
+    def heartbeat(self, busy: int, now: Monotonic) -> Heartbeat:
+        """The next sign of life, to be sent at once."""
+        self._number += 1
+        self._beat_at = now
+        if self._sent_is_heard:
+            self._renewed_at = now
+        else:
+            self._sent[self._number] = now
+        return Heartbeat(busy, self._number)
+
+    @property
+    def heartbeat_due_at(self) -> Monotonic | None:
+        """When the next sign of life must be sent; None before the welcome and after the end."""
+        if self.state is not SessionState.OPEN or self.welcome is None:
+            return None
+        return Monotonic(self._beat_at + self.welcome.heartbeat.total_seconds())
+
+    @property
+    def give_up_at(self) -> Monotonic | None:
+        """When all children must be killed unless the leases are renewed before."""
+        if self.welcome is None:
+            return None
+        return Monotonic(self._renewed_at + (self.welcome.lease - LEASE_MARGIN).total_seconds())
+
+    def ask(self) -> int:
+        """A number for a request of the worker's own."""
+        self._asked += 1
+        self._open_questions.add(self._asked)
+        return self._asked
+
+    def answer(self, frame: Recalled | Killed | Inspected) -> bool:
+        """Whether this answer is still owed; it is not owed any more afterwards."""
+        owed = frame.request in self._owed
+        self._owed.discard(frame.request)
+        return owed
+
+    def end(self) -> None:
+        """The connection is over."""
+        self.state = SessionState.ENDED
+        self._open_questions.clear()
+        self._owed.clear()
+
+    def _open(self, welcome: Welcome, now: Monotonic) -> None:
+        self._demand(SessionState.GREETED, welcome)
+        if welcome.protocol not in PROTOCOL_VERSIONS:
+            raise ProtocolViolation(f"welcomed under protocol {welcome.protocol}, never offered")
+        self.welcome = welcome
+        self.state = SessionState.OPEN
+        self._renewed_at = now if self._sent_is_heard else self._greeted_at
+        self._beat_at = now
+
+    def _confirm(self, number: int) -> None:
+        sent_at = self._sent.get(number)
+        if sent_at is None:
+            return
+        self._renewed_at = Monotonic(max(self._renewed_at, sent_at))
+        while self._sent and next(iter(self._sent)) <= number:
+            self._sent.popitem(last=False)
+
+    def _owe(self, request: int) -> bool:
+        if request in self._seen:
+            return False
+        self._seen[request] = None
+        if len(self._seen) > REMEMBERED_REQUESTS:
+            self._seen.popitem(last=False)
+        self._owed.add(request)
+        return True
+
+    def _settle(self, request: int) -> bool:
+        known = request in self._open_questions
+        self._open_questions.discard(request)
+        return known
+
+    def _demand(self, state: SessionState, frame: object) -> None:
+        if self.state is not state:
+            raise ProtocolViolation(f"{type(frame).__name__} while {self.state.value}")
+
+
+class ServerSession:
+    """The server's end of one connection."""
+
+    def __init__(self) -> None:
+        self.state = SessionState.NEW
+        self.hello: Hello | None = None
+        self.protocol: int | None = None
+        """The agreed version; None: there is none, and the worker must be refused."""
+        self._lease = timedelta()
+        self._heard_at = Monotonic(0.0)
+        self._asked = 0
+        self._open_questions: dict[int, type[Recalled | Killed | Inspected]] = {}
+
+    def receive(self, frame: FromWorker, now: Monotonic) -> FromServer | None:
+        """Take note of a frame; the answer to send at once, if any.
+
+        Raises ProtocolViolation for what may not be said in this state.
+        """
+        match frame:
+            case Hello():
+                self._demand(SessionState.NEW, frame)
+                self.state = SessionState.GREETED
+                self.hello = frame
+                self.protocol = agree(frame.protocol)
+            case Heartbeat(_, number):
+                self._demand(SessionState.OPEN, frame)
+                self._heard_at = now
+                return Renewed(number)
+            case Goodbye():
+                self._demand(SessionState.OPEN, frame)
+                self.end()
+            case _:
+                self._demand(SessionState.OPEN, frame)
+        return None
+
+    def welcome(self, welcome: Welcome, now: Monotonic) -> Welcome:
+        """Let the worker in; the frame to send."""
+        self._demand(SessionState.GREETED, welcome)
+        if welcome.protocol != self.protocol:
+            raise ProtocolViolation(f"agreed on {self.protocol}, not {welcome.protocol}")
+        self.state = SessionState.OPEN
+        self._lease = welcome.lease
+        self._heard_at = now
+        return welcome
+
+    def refuse(self, code: str, detail: str) -> Refusal:
+        """Turn the worker away; the frame to send before the connection is closed."""
+        self.end()
+        return Refusal(code, detail)
+
+    @property
+    def lease_ends_at(self) -> Monotonic:
+        """When the leases of this session end unless another heartbeat is heard."""
+        return Monotonic(self._heard_at + self._lease.total_seconds())
+
+    def has_expired(self, now: Monotonic) -> bool:
+        """Whether the worker has been silent for longer than its leases last."""
+        return self.state is SessionState.OPEN and now >= self.lease_ends_at
+
+    def ask(self, answer: type[Recalled | Killed | Inspected]) -> int:
+        """A number for a request that will be answered by this kind of frame."""
+        self._asked += 1
+        self._open_questions[self._asked] = answer
+        return self._asked
+
+    def settle(self, answer: Recalled | Killed | Inspected) -> bool:
+        """Whether this answers an open request; that request is closed afterwards."""
+        expected = self._open_questions.get(answer.request)
+        if expected is None or not isinstance(answer, expected):
+            return False
+        del self._open_questions[answer.request]
+        return True
+
+    def end(self) -> None:
+        """The connection is over; nothing that was asked will be answered."""
+        self.state = SessionState.ENDED
+        self._open_questions.clear()
+
+    def _demand(self, state: SessionState, frame: object) -> None:
+        if self.state is not state:
+            raise ProtocolViolation(f"{type(frame).__name__} while {self.state.value}")
