@@ -7,6 +7,18 @@ import msgspec
 from runyard.model.ids import CompanyId, FileId, RunId
 
 
+class FileReference(msgspec.Struct, frozen=True):
+    """A stored file as it stands inside an input or output; its JSON is the form of a file."""
+
+    file: FileId
+    name: str
+    content_type: str
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256, hex."""
+
+
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file in the blob store, known by an id. Its name is only shown, never a path."""
 
@@ -21,3 +33,7 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """SHA-256, hex; the blob's key."""
     created_at: datetime
+
+    def reference(self) -> FileReference:
+        """How values refer to it."""
+        return FileReference(self.id, self.name, self.content_type, self.size, self.digest)

@@ -21,7 +21,7 @@ the way in are named beside it where they are wider.
                    accepted, the server fills in the rest
     ListOf         array
     MapOf          object with any names
-    Table          array of objects that all have the table's columns
+    Table          array of objects that all have the table's columns (any, if it names none)
     Record         object
     Choice         one of the listed strings and numbers
     Nullable       null, or what its item says
@@ -109,6 +109,7 @@ class Table(Kind, frozen=True, tag="table"):
     """Any number of rows, each with the same named values."""
 
     columns: tuple["Field", ...]
+    """Empty: the rows may have any columns."""
 
 
 ValueType = (
