@@ -1,0 +1,141 @@
+-- Runs: writes. `:sources` is a set of states as bits.
+
+-- name: keep_start_key(company_id, key, request_digest, first_run_id, run_count, created_at)<!
+-- Known already: no row answers, and the start's runs are not inserted.
+INSERT INTO idempotency_keys (company_id, key, request_digest, first_run_id, run_count, created_at)
+VALUES (:company_id, :key, :request_digest, :first_run_id, :run_count, :created_at)
+ON CONFLICT DO NOTHING
+RETURNING first_run_id;
+
+-- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)!
+INSERT INTO runs (id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank,
+                  level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)
+VALUES (:run_id, :public_id, :company_id, :task_id, :version_id, :gate_id, :state, :priority, :rank,
+        :level, :restarted_from, :trigger, :schedule_id, :created_at, :due_at, :queued_at);
+
+-- name: insert_input(run_id, value, digest)!
+INSERT INTO run_inputs (run_id, value, digest) VALUES (:run_id, :value, :digest);
+
+-- name: begin_attempt(run_id, token, at)<!
+UPDATE runs
+   SET attempt = attempt + 1, begun_at = :at, started_at = coalesce(started_at, :at)
+ WHERE id = :run_id AND state = 4 AND lease_token = :token AND begun_at IS NULL
+RETURNING id;
+
+-- name: keep_attempt(run_id, company_id, token, begun_at, finished_at, outcome, error)!
+-- Before `requeue_run`, under the same guard: that one forgets when the attempt began.
+INSERT INTO attempts (run_id, number, worker_id, lease_token, begun_at, finished_at, outcome, error)
+SELECT id, attempt + (begun_at IS NULL), worker_id, lease_token, coalesce(begun_at, :begun_at),
+       :finished_at, :outcome, :error
+  FROM runs
+ WHERE id = :run_id AND company_id = :company_id AND state = 4 AND lease_token = :token
+   AND coalesce(begun_at, :begun_at) IS NOT NULL
+ON CONFLICT DO NOTHING;
+
+-- name: requeue_run(run_id, company_id, token, state, begun_at, logged_errors, due_at, queued_at, rank)<!
+-- The end of an attempt that another one follows.
+UPDATE runs
+   SET state = :state,
+       attempt = attempt + (begun_at IS NULL AND :begun_at IS NOT NULL),
+       started_at = coalesce(started_at, :begun_at),
+       begun_at = NULL,
+       session_id = NULL,
+       logged_errors = logged_errors + :logged_errors,
+       due_at = coalesce(:due_at, due_at),
+       queued_at = coalesce(:queued_at, queued_at),
+       rank = coalesce(:rank, rank)
+ WHERE id = :run_id AND company_id = :company_id AND state = 4 AND lease_token = :token
+RETURNING id;
+
+-- name: finish_run(run_id, company_id, token, state, cause, outcome, finished_at, begun_at, logged_errors)<!
+UPDATE runs
+   SET state = :state,
+       cause = :cause,
+       outcome = :outcome,
+       finished_at = :finished_at,
+       attempt = attempt + (begun_at IS NULL AND :begun_at IS NOT NULL),
+       started_at = coalesce(started_at, :begun_at),
+       begun_at = coalesce(begun_at, :begun_at),
+       session_id = NULL,
+       logged_errors = logged_errors + :logged_errors
+ WHERE id = :run_id AND company_id = :company_id AND state = 4 AND lease_token = :token
+RETURNING id;
+
+-- name: insert_output(run_id, value, digest, error)!
+INSERT INTO run_outputs (run_id, value, digest, error) VALUES (:run_id, :value, :digest, :error)
+ON CONFLICT DO NOTHING;
+
+-- name: move_run(run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at, cause, due_at, rank)<!
+-- `:cause` is only bound for final states. A run that leaves `running` has no session any more, and
+-- one that goes back to the queue has no attempt under way.
+UPDATE runs
+   SET state = :state,
+       cause = :cause,
+       finished_at = CASE WHEN :state >= 6 THEN :at ELSE finished_at END,
+       due_at = coalesce(:due_at, due_at),
+       rank = coalesce(:rank, rank),
+       queued_at = CASE WHEN :state = 3 THEN coalesce(queued_at, :at) ELSE queued_at END,
+       begun_at = CASE WHEN :state < 4 THEN NULL ELSE begun_at END,
+       session_id = CASE WHEN :state = 4 THEN session_id ELSE NULL END
+ WHERE id = :run_id AND company_id = :company_id
+   AND (:sources >> state) & 1 = 1
+   AND (:token IS NULL OR lease_token = :token)
+   AND (:is_unbegun = 0 OR attempt = 0)
+   AND (:is_unbegun_attempt = 0 OR begun_at IS NULL)
+RETURNING *;
+
+-- name: clean_gate(company_id, gate_id, at, limit)<!
+-- Cancel runs of a gate that are preparing, scheduled or queued and have never begun.
+UPDATE runs
+   SET state = 8, cause = 26, finished_at = :at
+ WHERE id IN (SELECT id FROM runs
+               WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
+                 AND state IN (1, 2, 3) AND state < 6
+               ORDER BY created_at, id
+               LIMIT :limit)
+RETURNING id;
+
+-- name: stage_runs(now, limit)<!
+UPDATE runs
+   SET state = 3, queued_at = :now
+ WHERE id IN (SELECT id FROM runs
+               WHERE state = 2 AND due_at <= :now
+               ORDER BY due_at, id
+               LIMIT :limit)
+RETURNING gate_id, company_id;
+
+-- name: holds_lease(run_id, company_id, token)
+SELECT id FROM runs
+ WHERE id = :run_id AND company_id = :company_id AND state = 4 AND lease_token = :token;
+
+-- name: keep_step(run_id, name, occurrence, value, digest, recorded_at)!
+INSERT INTO steps (run_id, name, occurrence, value, digest, recorded_at)
+VALUES (:run_id, :name, :occurrence, :value, :digest, :recorded_at)
+ON CONFLICT DO NOTHING;
+
+-- name: report_progress(run_id, token, done, total)!
+UPDATE runs SET progress_done = :done, progress_total = :total
+ WHERE id = :run_id AND state = 4 AND lease_token = :token;
+
+-- name: delete_run(run_id, company_id, finished_before)<!
+DELETE FROM runs
+ WHERE id = :run_id AND company_id = :company_id AND state >= 6 AND finished_at < :finished_before
+RETURNING id;
+
+-- name: delete_input(run_id)!
+DELETE FROM run_inputs WHERE run_id = :run_id;
+
+-- name: delete_output(run_id)!
+DELETE FROM run_outputs WHERE run_id = :run_id;
+
+-- name: delete_attempts(run_id)!
+DELETE FROM attempts WHERE run_id = :run_id;
+
+-- name: delete_steps(run_id)!
+DELETE FROM steps WHERE run_id = :run_id;
+
+-- name: delete_start_keys(run_id)!
+DELETE FROM idempotency_keys WHERE first_run_id = :run_id;
+
+-- name: delete_files_of_run(run_id)!
+DELETE FROM files WHERE run_id = :run_id;
