@@ -24,7 +24,7 @@ Instants are aware UTC datetimes with microseconds. Ids are handed in; `reserve_
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
@@ -355,7 +355,9 @@ class Runs(Protocol):
     async def move(self, moves: Sequence[Move]) -> list[Run]:
         """Change states; answers the changed runs as they are now."""
 
-    async def clean(self, company: CompanyId, gate: GateId, at: datetime, limit: int) -> list[RunId]:
+    async def clean(
+        self, company: CompanyId, gate: GateId, at: datetime, limit: int
+    ) -> list[RunId]:
         """Cancel up to `limit` never begun runs of a gate that are scheduled, preparing or queued."""
 
     async def stage(self, now: datetime, limit: int) -> list[tuple[GateId, CompanyId, int]]:
@@ -370,7 +372,9 @@ class Runs(Protocol):
     async def record_step(self, step: StepRecord) -> bool:
         """Record a step once (an equal record again is fine); False when the lease is lost."""
 
-    async def report_progress(self, run: RunId, token: int, done: float, total: float | None) -> None:
+    async def report_progress(
+        self, run: RunId, token: int, done: float, total: float | None
+    ) -> None:
         """Keep how far a run says it is (relaxed; guard: token)."""
 
     async def steps(self, runs: Sequence[RunId]) -> dict[RunId, list[tuple[str, int, bytes]]]:
@@ -403,7 +407,13 @@ class Runs(Protocol):
     async def attempts(self, company: CompanyId, run: RunId) -> list[Attempt]:
         """Its ended attempts, first to last."""
 
-    async def page(self, company: CompanyId, filter: RunFilter, after: Position | None, limit: int) -> RunPage:
+    async def page(
+        self,
+        company: CompanyId,
+        filter: RunFilter,  # noqa: A002
+        after: Position | None,
+        limit: int,
+    ) -> RunPage:
         """Runs newest first."""
 
     async def occupied_gates(self) -> list[GateId]:
@@ -421,7 +431,9 @@ class Runs(Protocol):
     async def state_counts(self, company: CompanyId) -> dict[RunState, int]:
         """How many runs are in each non-final state (final ones are not counted)."""
 
-    async def prune(self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int) -> int:
+    async def prune(
+        self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int
+    ) -> int:
         """Delete ended runs with everything that belongs to them; how many."""
 
     async def breaches(self, now: datetime, limit: int) -> list[Breach]:
@@ -446,9 +458,6 @@ class Tasks(Protocol):
     async def find_by_name(self, company: CompanyId, name: str) -> Task | None:
         """One task by key, else by name."""
 
-    async def list(self, company: CompanyId, *, include_withdrawn: bool = False) -> list[Task]:
-        """All tasks by path and name."""
-
     async def version(self, version: VersionId) -> Version | None:
         """One version (internal: the id comes from a run or task of the company)."""
 
@@ -467,6 +476,9 @@ class Tasks(Protocol):
     async def bundles_in_use(self) -> list[str]:
         """Digests of bundles that any version still names."""
 
+    async def list(self, company: CompanyId, *, include_withdrawn: bool = False) -> list[Task]:
+        """All tasks by path and name."""
+
 
 class Companies(Protocol):
     """Companies and their orchestrators."""
@@ -483,11 +495,11 @@ class Companies(Protocol):
     async def find(self, company: CompanyId) -> Company | None:
         """One company."""
 
-    async def list(self) -> list[Company]:
-        """All, by slug."""
-
     async def set_runnable(self, company: CompanyId, runnable: bool) -> bool:  # noqa: FBT001
         """Switch the orchestrator (company row and all its gates). After the return no claim takes runs."""
+
+    async def list(self) -> list[Company]:
+        """All, by slug."""
 
 
 class Tokens(Protocol):
@@ -499,14 +511,14 @@ class Tokens(Protocol):
     async def find_by_digest(self, digest: bytes) -> Token | None:
         """The token, revoked or expired ones included."""
 
-    async def list(self, company: CompanyId | None) -> list[Token]:
-        """Tokens of a company, or of the installation, newest first."""
-
     async def revoke(self, company: CompanyId | None, token: TokenId, at: datetime) -> bool:
         """False when there is no such token there. Revoking again keeps the first instant."""
 
     async def note_use(self, uses: Sequence[tuple[TokenId, datetime]]) -> None:
         """Remember when tokens were used (relaxed; at most once a minute each)."""
+
+    async def list(self, company: CompanyId | None) -> list[Token]:
+        """Tokens of a company, or of the installation, newest first."""
 
 
 class Workers(Protocol):
@@ -515,13 +527,17 @@ class Workers(Protocol):
     async def register(self, worker: Worker) -> Worker:
         """Insert a worker, or update the one of that (company, name), keeping its id and state."""
 
-    async def list(self, company: CompanyId | None = None) -> list[Worker]:
-        """All workers, or those that serve a company."""
-
     async def set_state(self, worker: WorkerId, state: WorkerState) -> bool:
         """Allow or lock."""
 
-    async def open_session(self, session: SessionId, worker: WorkerId, server: str, lease_expires_at: datetime, at: datetime) -> None:
+    async def open_session(
+        self,
+        session: SessionId,
+        worker: WorkerId,
+        server: str,
+        lease_expires_at: datetime,
+        at: datetime,
+    ) -> None:
         """A worker connected."""
 
     async def renew(self, sessions: Sequence[SessionId], lease_expires_at: datetime) -> None:
@@ -533,6 +549,9 @@ class Workers(Protocol):
     async def expire_sessions(self, now: datetime, server: str | None = None) -> list[SessionId]:
         """Close every open session whose lease has expired (or all of that server); which."""
 
+    async def list(self, company: CompanyId | None = None) -> list[Worker]:
+        """All workers, or those that serve a company."""
+
 
 class Schedules(Protocol):
     """Schedules."""
@@ -543,14 +562,17 @@ class Schedules(Protocol):
     async def delete(self, company: CompanyId, schedule: ScheduleId) -> bool:
         """False when there is none."""
 
-    async def set_enabled(self, company: CompanyId, schedule: ScheduleId, enabled: bool, next_fire_at: datetime | None) -> bool:  # noqa: FBT001
+    async def set_enabled(
+        self,
+        company: CompanyId,
+        schedule: ScheduleId,
+        enabled: bool,  # noqa: FBT001
+        next_fire_at: datetime | None,
+    ) -> bool:
         """Switch one on or off."""
 
     async def find(self, company: CompanyId, schedule: ScheduleId) -> Schedule | None:
         """One schedule."""
-
-    async def list(self, company: CompanyId, task: TaskId | None = None) -> list[Schedule]:
-        """By name."""
 
     async def next_fire_at(self) -> datetime | None:
         """The earliest fire time of any enabled schedule."""
@@ -558,10 +580,15 @@ class Schedules(Protocol):
     async def due(self, now: datetime, limit: int) -> list[Schedule]:
         """Enabled schedules whose fire time has come, earliest first."""
 
-    async def fire(self, schedule: Schedule, next_fire_at: datetime | None, at: datetime, run: NewRun | None) -> bool:
+    async def fire(
+        self, schedule: Schedule, next_fire_at: datetime | None, at: datetime, run: NewRun | None
+    ) -> bool:
         """Advance a schedule and insert its run in one piece. Guard: its `next_fire_at` is still the
         one that was read, so that it fires once however many servers try. `run` None: skipped.
         """
+
+    async def list(self, company: CompanyId, task: TaskId | None = None) -> list[Schedule]:
+        """By name."""
 
 
 class Logs(Protocol):
@@ -570,7 +597,9 @@ class Logs(Protocol):
     async def append(self, chunks: Sequence[LogChunk]) -> None:
         """Keep lines, in order per run."""
 
-    async def read(self, company: CompanyId, run: RunId, *, at_least: LogLevel, after: int, limit: int) -> list[LogLine]:
+    async def read(
+        self, company: CompanyId, run: RunId, *, at_least: LogLevel, after: int, limit: int
+    ) -> list[LogLine]:
         """Lines with a number above `after`, in order."""
 
     async def dropped(self, company: CompanyId, run: RunId) -> int:

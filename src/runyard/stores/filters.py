@@ -34,27 +34,27 @@ class Predicate(msgspec.Struct, frozen=True):
     values: Mapping[str, int]
 
 
-def runs_predicate(filter: RunFilter, after: Position | None = None) -> Predicate:
+def runs_predicate(wanted: RunFilter, after: Position | None = None) -> Predicate:
     """The condition for the runs of a company that fit a filter, beyond a position."""
     conditions: list[str] = []
     values: dict[str, int] = {}
     for column in _EQUALITIES:
-        value = getattr(filter, column)
+        value = getattr(wanted, column)
         if value is not None:
             conditions.append(f"{column} = :{column}")
             values[column] = value
     for name, condition in _BOUNDS:
-        at = getattr(filter, name)
+        at = getattr(wanted, name)
         if at is not None:
             conditions.append(condition)
             values[name] = micros(at)
-    if filter.trigger is not None:
+    if wanted.trigger is not None:
         conditions.append("trigger = :trigger")
-        values["trigger"] = TRIGGER_CODES[filter.trigger]
-    if filter.states:
-        conditions.append(_states_condition({STATE_CODES[state] for state in filter.states}))
-    if filter.causes:
-        codes = ", ".join(str(CAUSE_CODES[cause]) for cause in filter.causes)
+        values["trigger"] = TRIGGER_CODES[wanted.trigger]
+    if wanted.states:
+        conditions.append(_states_condition({STATE_CODES[state] for state in wanted.states}))
+    if wanted.causes:
+        codes = ", ".join(str(CAUSE_CODES[cause]) for cause in wanted.causes)
         conditions.append(f"cause IN ({codes})")
     if after is not None:
         conditions.append("(created_at, id) < (:after_created_at, :after_id)")
