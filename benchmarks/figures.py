@@ -1,0 +1,194 @@
+"""Measured values, what Runyard should reach against them, and the table that says so."""
+
+import statistics
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+from rich.table import Table
+
+
+class System(StrEnum):
+    """What was measured, as the table names it."""
+
+    CELERY = "Celery + Redis"
+    PGQUEUER = "pgqueuer + PostgreSQL"
+    PROCRASTINATE = "Procrastinate + PostgreSQL"
+    RUNYARD_SQLITE = "Runyard, SQLite"
+    RUNYARD_POSTGRES = "Runyard, PostgreSQL"
+
+
+class Metric(StrEnum):
+    """What a figure says; the unit stands in brackets."""
+
+    ONE_BY_ONE = "end to end, one by one, 16 producers [1/s]"
+    ONE_BY_ONE_1 = "end to end, one by one, 1 producer [1/s]"
+    BATCHED = "end to end, created 100 at a time [1/s]"
+    PICKUP_P50 = "pick-up p50 [ms]"
+    PICKUP_P99 = "pick-up p99 [ms]"
+    IDLE_WRITES = "idle: write transactions [1/min]"
+    IDLE_CPU = "idle: CPU of the whole tree [% of a core]"
+    IDLE_SERVER_MEMORY = "idle: server process [MB resident]"
+    IDLE_WRITER_MEMORY = "idle: writer process [MB resident]"
+    IDLE_ZYGOTE_MEMORY = "idle: zygote [MB resident]"
+    IDLE_CHILD_MEMORY = "idle: largest child [MB resident]"
+    IDLE_CHILD_PROPORTIONAL = "idle: largest child [MB proportional]"
+    IDLE_TREE_MEMORY = "idle: whole tree [MB proportional]"
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One metric of one system: a value for every round."""
+
+    system: System
+    metric: Metric
+    values: list[float]
+
+    @property
+    def value(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.values)
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A system that was not measured, and why."""
+
+    system: System
+    because: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A figure of a peer that a target is a multiple of."""
+
+    system: System
+    metric: Metric
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Runyard's figure is at least (rates) or at most (times) a multiple of the best of the references."""
+
+    system: System
+    metric: Metric
+    factor: float
+    references: tuple[Reference, ...]
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """Runyard's figure stays below a fixed number."""
+
+    system: System
+    metric: Metric
+    below: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One line of the table: Runyard beside a peer, or a peer or Runyard alone."""
+
+    system: System
+    metric: Metric
+    value: float
+    against: System | None = None
+    reference: float | None = None
+    ratio: float | None = None
+    target: str = ""
+    is_met: bool | None = None
+
+
+_C, _Q, _P = System.CELERY, System.PGQUEUER, System.PROCRASTINATE
+_LITE, _PG = System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES
+_CELERY_RATES = (Reference(_C, Metric.ONE_BY_ONE), Reference(_C, Metric.ONE_BY_ONE_1))
+
+TARGETS = (
+    Target(_LITE, Metric.ONE_BY_ONE, 5, _CELERY_RATES),
+    Target(_LITE, Metric.ONE_BY_ONE, 2.5, (Reference(_Q, Metric.ONE_BY_ONE),)),
+    # Celery has no batches: starting one by one is all it can do.
+    Target(_LITE, Metric.BATCHED, 10, _CELERY_RATES),
+    Target(_LITE, Metric.BATCHED, 0.6, (Reference(_Q, Metric.BATCHED),)),
+    Target(_PG, Metric.ONE_BY_ONE, 8, (Reference(_P, Metric.ONE_BY_ONE),)),
+    Target(
+        _LITE,
+        Metric.PICKUP_P50,
+        0.5,
+        (Reference(_C, Metric.PICKUP_P50), Reference(_Q, Metric.PICKUP_P50)),
+    ),
+)
+BOUNDS = (
+    Bound(_LITE, Metric.IDLE_WRITES, 2),
+    Bound(_LITE, Metric.IDLE_CPU, 1),
+    Bound(_LITE, Metric.IDLE_SERVER_MEMORY, 150),
+    Bound(_LITE, Metric.IDLE_ZYGOTE_MEMORY, 15),
+    Bound(_LITE, Metric.IDLE_CHILD_MEMORY, 15),
+    Bound(_PG, Metric.IDLE_WRITES, 2),
+    Bound(_PG, Metric.IDLE_CPU, 1),
+)
+_TIMES = frozenset({Metric.PICKUP_P50, Metric.PICKUP_P99})
+
+
+def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
+    """Every target and bound that could be judged, then every figure on its own."""
+    values = {(figure.system, figure.metric): figure.value for figure in figures}
+    judged = [_against_peers(target, values) for target in TARGETS]
+    judged += [_against_bound(bound, values) for bound in BOUNDS]
+    alone = [Verdict(system, metric, value) for (system, metric), value in values.items()]
+    return [verdict for verdict in judged if verdict is not None] + alone
+
+
+Values = dict[tuple[System, Metric], float]
+
+
+def _against_peers(target: Target, values: Values) -> Verdict | None:
+    ours = values.get((target.system, target.metric))
+    theirs = [
+        (values[found.system, found.metric], found.system)
+        for found in target.references
+        if (found.system, found.metric) in values
+    ]
+    if ours is None or not theirs:
+        return None
+    is_time = target.metric in _TIMES
+    reference, peer = min(theirs) if is_time else max(theirs)
+    ratio = ours / reference
+    return Verdict(
+        target.system,
+        target.metric,
+        ours,
+        against=peer,
+        reference=reference,
+        ratio=ratio,
+        target=f"{'<=' if is_time else '>='} {target.factor:g}x",
+        is_met=ratio <= target.factor if is_time else ratio >= target.factor,
+    )
+
+
+def _against_bound(bound: Bound, values: Values) -> Verdict | None:
+    ours = values.get((bound.system, bound.metric))
+    if ours is None:
+        return None
+    return Verdict(
+        bound.system, bound.metric, ours, target=f"< {bound.below:g}", is_met=ours < bound.below
+    )
+
+
+def table(found: Sequence[Verdict]) -> Table:
+    """The verdicts for a terminal."""
+    drawn = Table("measured", "metric", "value", "peer", "its value", "ratio", "target", "met")
+    for number in (2, 4, 5):
+        drawn.columns[number].justify = "right"
+    for verdict in found:
+        drawn.add_row(
+            verdict.system,
+            verdict.metric.replace("[", "\\["),
+            shown(verdict.value),
+            verdict.against or "",
+            shown(verdict.reference),
+            "" if verdict.ratio is None else f"{verdict.ratio:.2f}",
+            verdict.target,
+            {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[verdict.is_met],
+        )
+    return drawn
+
+
+def shown(value: float | None) -> str:
+    """A number with three digits that matter."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,214 @@
+"""Runyard itself: a server on new data, measured over HTTP like any client would use it."""
+
+import contextlib
+import http.client
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from benchmarks import machine, processes, queues, services, wrk
+from benchmarks.figures import Figure, Metric, System
+from benchmarks.peers import measure as peer_measure
+from benchmarks.write_ahead import CommitCounter
+
+_RUNYARD = Path(sys.executable).parent / "runyard"
+_TASKS = Path(__file__).resolve().parent / "tasks"
+_COMPANY = "bench"
+_RUNS = f"/runyard/v1/companies/{_COMPANY}/runs"
+_OPEN_STATES = ("queued", "scheduled", "running", "waiting", "preparing")
+
+
+T = TypeVar("T")
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """Of a list, only how many there are in all."""
+
+    total: int
+
+
+class _Started(msgspec.Struct, frozen=True):
+    """Of a started run, only its id."""
+
+    id: int
+
+
+class _Ended(msgspec.Struct, frozen=True):
+    """Of an ended run, how it ended and what the task `began` returned."""
+
+    state: str
+    outputs: dict[str, int]
+
+
+class Api:
+    """One kept-alive connection to the native API."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(self, path: str, shape: type[T]) -> T:
+        """The resource, read into a shape."""
+        return msgspec.json.decode(self._ask("GET", path, None), type=shape)
+
+    def post(self, path: str, body: object, shape: type[T]) -> T:
+        """What was made of the body, read into a shape."""
+        return msgspec.json.decode(self._ask("POST", path, body), type=shape)
+
+    def _ask(self, method: str, path: str, body: object) -> bytes:
+        encoded = msgspec.json.encode(body) if body is not None else None
+        self._connection.request(method, path, encoded, self.headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if not 200 <= answer.status < 300:
+            raise processes.ProgramFailed(f"{method} {path}: {answer.status} {content[:300]!r}")
+        return content
+
+    def total(self, state: str) -> int:
+        """How many runs of the company are in a state."""
+        return self.get(f"{_RUNS}?state={state}&limit=1", _Page).total
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server with the benchmark's tasks deployed."""
+
+    api: Api
+    process: int
+    count_writes: Callable[[], int]
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, database: services.Postgres | None) -> Iterator[Server]:
+    if not _RUNYARD.exists():
+        raise services.ServiceMissing("runyard is not installed in this environment")
+    data = folder / "data"
+    port = processes.free_port()
+    options = ["--data", str(data), "--port", str(port), "--slots", "2"]
+    if database:
+        options += ["--database", database.create_database("runyard")]
+    log = folder / "runyard.log"
+    with processes.running([_RUNYARD, "serve", *options], log) as program:
+        token = data / "admin.token"
+        try:
+            processes.wait_until(
+                lambda: token.exists() and processes.is_listening(port),
+                "the server listens",
+                program=program,
+            )
+        except processes.ProgramFailed as failed:
+            raise processes.ProgramFailed(f"{failed}: {log.read_text()[-1500:]}") from failed
+        api = Api(port, token.read_text().strip())
+        api.post("/runyard/v1/companies", {"slug": _COMPANY}, dict[str, object])
+        processes.run([_RUNYARD, "deploy", _TASKS, "--company", _COMPANY, "--data", data])
+        counter = database.next_transaction if database else CommitCounter(data)
+        yield Server(api, program.pid, counter)
+
+
+def measure(system: System, effort: queues.Effort) -> list[Figure]:
+    """Measure Runyard on one database, working and idle, on new data that is removed afterwards."""
+    if not wrk.is_installed():
+        raise services.ServiceMissing("wrk, which creates the load, is not installed")
+    with (
+        tempfile.TemporaryDirectory(prefix="runyard-bench-", dir=machine.DISK) as name,
+        contextlib.ExitStack() as stack,
+    ):
+        folder = Path(name)
+        folder.chmod(0o711)
+        on_postgres = system is System.RUNYARD_POSTGRES
+        database = stack.enter_context(services.postgres(folder)) if on_postgres else None
+        server = stack.enter_context(_serving(folder, database))
+        values = _working(server.api, effort)
+        figures = [Figure(system, metric, found) for metric, found in values.items()]
+        figures += queues.idle(system, server.process, effort.idle_seconds, server.count_writes)
+        return figures + _memory(system, server.process)
+
+
+def _working(api: Api, effort: queues.Effort) -> dict[Metric, list[float]]:
+    one, many = _start_request(api, 1), _start_request(api, peer_measure.BATCH)
+    seconds = max(2, round(5 * effort.scale))
+    _end_to_end(api, one, connections=4, seconds=1)  # warm
+    values: dict[Metric, list[float]] = {}
+    for _ in range(effort.rounds):
+        time.sleep(1)
+        found = {
+            Metric.ONE_BY_ONE: _end_to_end(
+                api, one, connections=peer_measure.PRODUCERS, seconds=seconds
+            ),
+            Metric.ONE_BY_ONE_1: _end_to_end(api, one, connections=1, seconds=seconds),
+            Metric.BATCHED: peer_measure.BATCH
+            * max(_end_to_end(api, many, connections=few, seconds=seconds) for few in (1, 4)),
+        }
+        time.sleep(1)
+        took = _pick_up(api, effort.samples // effort.rounds)
+        found[Metric.PICKUP_P50] = peer_measure.percentile(took, 0.50)
+        found[Metric.PICKUP_P99] = peer_measure.percentile(took, 0.99)
+        for metric, value in found.items():
+            values.setdefault(metric, []).append(value)
+    return values
+
+
+def _start_request(api: Api, runs: int) -> wrk.Request:
+    start = {"task": "noop", "input": {}}
+    body = msgspec.json.encode(start if runs == 1 else {"runs": [start] * runs})
+    return wrk.Request(api.address + _RUNS, "POST", body, api.headers)
+
+
+def _end_to_end(api: Api, request: wrk.Request, *, connections: int, seconds: int) -> float:
+    """Requests a second whose runs were all completed, counted until the last completion is recorded."""
+    completed = api.total("completed")
+    began = time.monotonic()
+    seen = wrk.load(request, connections=connections, seconds=seconds)
+    processes.wait_until(lambda: _is_drained(api), "every run has ended", seconds=300)
+    took = time.monotonic() - began
+    good = seen.requests - seen.refused
+    if seen.broken or not good or api.total("completed") - completed < good:
+        raise processes.ProgramFailed(f"not every acknowledged run was completed: {seen}")
+    return good / took
+
+
+def _is_drained(api: Api) -> bool:
+    return all(api.total(state) == 0 for state in _OPEN_STATES)
+
+
+def _pick_up(api: Api, samples: int) -> list[float]:
+    """Milliseconds from sending a start to the first line of the task's code, one at a time."""
+    took = []
+    for _ in range(samples):
+        time.sleep(random.uniform(0.05, 0.15))
+        sent = time.monotonic_ns()
+        run = api.post(_RUNS, {"task": "began", "input": {}}, _Started)
+        ended = api.get(f"{_RUNS}/{run.id}/wait?timeout=30", _Ended)
+        took.append((ended.outputs["result"] - sent) / 1e6)
+    return took
+
+
+def _memory(system: System, root: int) -> list[Figure]:
+    """Memory of the server, its writer, the zygote and the largest of the zygote's children."""
+    family = machine.family(root)
+    server = [usage for usage in family if usage.id == root]
+    writers = [usage for usage in family if "writer" in usage.title and usage.id != root]
+    zygotes = [usage for usage in family if "zygote" in usage.title]
+    parents = {usage.id for usage in zygotes}
+    children = [usage for usage in family if usage.parent in parents]
+    resident = {
+        Metric.IDLE_SERVER_MEMORY: server,
+        Metric.IDLE_WRITER_MEMORY: writers,
+        Metric.IDLE_ZYGOTE_MEMORY: zygotes,
+        Metric.IDLE_CHILD_MEMORY: children,
+    }
+    figures = [
+        Figure(system, metric, [max(usage.resident for usage in members)])
+        for metric, members in resident.items()
+        if members
+    ]
+    if children:
+        largest = max(usage.proportional for usage in children)
+        figures.append(Figure(system, Metric.IDLE_CHILD_PROPORTIONAL, [largest]))
+    return figures
