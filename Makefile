@@ -32,11 +32,12 @@ demo: venv ## start a server on an empty folder, drive it, leave the console ope
 test: check ## run every check and every test
 	@$(BIN)/python -m pytest --numprocesses=$(shell nproc 2>/dev/null || echo 2)
 
-check: venv ## format, lint, types and import rules (no tests)
+check: venv ## format, lint, types, import rules and the shape of the source
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/python -m pytest --quiet tests/architecture
 
 bench: venv ## measure the two corridors
 	@$(BIN)/python -m benchmarks
