@@ -1,0 +1,526 @@
+"""Every operation of the native API, once. Both clients get their methods from here."""
+
+import mimetypes
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from runyard.model.errors import Refused
+from runyard.model.states import Cause, RunState, Trigger
+from runyard.protocol import shapes
+from runyard.sdk.client.archive import Archive, pack
+from runyard.sdk.client.events import EVENT_STREAM
+from runyard.sdk.client.failures import failure
+from runyard.sdk.client.requests import (
+    Answer,
+    Plan,
+    Query,
+    Request,
+    ServerEvent,
+    as_json,
+    ask,
+    operation,
+    read,
+)
+from runyard.sdk.client.shapes import KilledRun, Run, RunPage
+
+API = "/runyard/v1"
+LONGEST_WAIT = timedelta(seconds=60)
+"""How long one request waits for a run; longer waits are made of several."""
+DEPLOY_PATIENCE = timedelta(minutes=15)
+"""An environment may have to be built first."""
+ZIP = "application/zip"
+
+Ref = int | str
+"""An id, a uuid, a public id or a name."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run to start."""
+
+    task: str
+    """Id, uuid, public id or name."""
+    input: Any = {}
+    priority: int | None = None
+    """1 to 99, lower first. None: the task's, else the company's."""
+    due_at: datetime | None = None
+    """Not before this instant."""
+    parked: bool = False
+    """Held until it is released."""
+
+
+class NewSchedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule to make, by exactly one of `cron`, `interval` and `at`."""
+
+    task: str
+    """Id, uuid, public id or name."""
+    name: str
+    cron: str | None = None
+    """Five fields."""
+    time_zone: str | None = None
+    """IANA name in which the fields are read. None: the company's."""
+    interval: timedelta | None = None
+    at: datetime | None = None
+    """Once, at this instant."""
+    input: Any = {}
+    priority: int | None = None
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which runs a list shows: those that fit everything that is given."""
+
+    task: str | None = None
+    """Id, uuid, public id or name."""
+    state: tuple[RunState, ...] = ()
+    """Any of these."""
+    cause: tuple[Cause, ...] = ()
+    """Any of these."""
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    finished_from: datetime | None = None
+    finished_before: datetime | None = None
+    worker: int | None = None
+    schedule: int | None = None
+    trigger: Trigger | None = None
+    restarted_from: int | None = None
+
+
+class Operations:
+    """The methods of both clients."""
+
+    company: str | None
+    """Slug of the company that they work in."""
+
+    # ------------------------------------------------------------ companies and tokens
+
+    @operation
+    def companies(self) -> Plan[tuple[shapes.Company, ...]]:
+        """All companies that the token sees."""
+        return (yield from _all_pages(_get(f"{API}/companies"), shapes.CompanyPage))
+
+    @operation
+    def create_company(
+        self, slug: str, *, name: str | None = None, time_zone: str | None = None
+    ) -> Plan[shapes.Company]:
+        """A new company. Needs a token of the installation."""
+        body = _without_none(slug=slug, name=name, time_zone=time_zone)
+        return (yield from ask(_post(f"{API}/companies", body), shapes.Company))
+
+    @operation
+    def tokens(self) -> Plan[tuple[shapes.Token, ...]]:
+        """The company's tokens; those of the installation when the client has no company."""
+        return (yield from _all_pages(_get(self._tokens_path()), shapes.TokenPage))
+
+    @operation
+    def create_token(
+        self,
+        kind: str = "native",
+        *,
+        role: str | None = None,
+        name: str | None = None,
+        lasting: timedelta | None = None,
+    ) -> Plan[shapes.CreatedToken]:
+        """A new token of the company, or of the installation when the client has no company.
+
+        Its `secret` is shown only in this answer. `lasting` None: it never expires.
+        """
+        body = _without_none(kind=kind, role=role, name=name, lasting=lasting)
+        return (yield from ask(_post(self._tokens_path(), body), shapes.CreatedToken))
+
+    @operation
+    def revoke_token(self, token_id: int) -> Plan[None]:
+        """Makes a token worthless, at once."""
+        yield _delete(f"{self._tokens_path()}/{token_id}")
+
+    # ------------------------------------------------------------ tasks
+
+    @operation
+    def deploy(
+        self,
+        code: Path | Archive,
+        *,
+        name: str | None = None,
+        take_over: bool = False,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Plan[shapes.DeployReport]:
+        """Deploys a file or folder of task code as one bundle.
+
+        `name`: of the bundle; of the file or folder unless given. `take_over`: tasks that another
+        bundle owns now become this one's. `on_line` is called with what the worker does meanwhile.
+        Raises CodeRefused with file, line and reason; nothing has changed then.
+        """
+        archive = code if isinstance(code, Archive) else pack(code)
+        query = {"name": name or archive.name, "take_over": "true" if take_over else None}
+        listener = _DeployListener(on_line)
+        answer = yield Request(
+            method="POST",
+            path=self._path("bundles"),
+            query=query,
+            headers={"accept": EVENT_STREAM},
+            body=archive.content,
+            content_type=ZIP,
+            patience=DEPLOY_PATIENCE,
+            on_event=listener.receive,
+        )
+        return listener.deployment(answer)
+
+    @operation
+    def tasks(self, *, include_withdrawn: bool = False) -> Plan[tuple[shapes.Task, ...]]:
+        """All tasks of the company."""
+        query = {"withdrawn": "true" if include_withdrawn else None}
+        return (yield from _all_pages(_get(self._path("tasks"), query), shapes.TaskPage))
+
+    @operation
+    def task(self, task: Ref) -> Plan[shapes.Task]:
+        """One task with its inputs and outputs."""
+        return (yield from ask(_get(self._path("tasks", task)), shapes.Task))
+
+    @operation
+    def versions(self, task: Ref) -> Plan[tuple[shapes.Version, ...]]:
+        """A task's versions, newest first."""
+        return (
+            yield from _all_pages(_get(self._path("tasks", task, "versions")), shapes.VersionPage)
+        )
+
+    @operation
+    def set_runnable(self, task: Ref, runnable: bool) -> Plan[shapes.Task]:  # noqa: FBT001 - it is the value
+        """Lets a task be started, or not."""
+        request = _put(self._path("tasks", task, "runnable"), {"runnable": runnable})
+        return (yield from ask(request, shapes.Task))
+
+    @operation
+    def kill_task(self, task: Ref) -> Plan[shapes.KillReport]:
+        """Ends all running runs of a task."""
+        return (yield from ask(_post(self._path("tasks", task, "kill")), shapes.KillReport))
+
+    @operation
+    def clean_task(self, task: Ref) -> Plan[int]:
+        """Cancels all queued runs of a task; how many there were."""
+        return (
+            yield from ask(_post(self._path("tasks", task, "clean")), shapes.CleanReport)
+        ).cancelled
+
+    # ------------------------------------------------------------ runs
+
+    @operation
+    def start(
+        self,
+        task: Ref,
+        input: Mapping[str, Any] | msgspec.Raw | None = None,  # noqa: A002 - the word of the API
+        *,
+        priority: int | None = None,
+        due_at: datetime | None = None,
+        parked: bool = False,
+        key: str | None = None,
+    ) -> Plan[shapes.StartedRun]:
+        """Starts one run of a task. It is on disk when this returns.
+
+        `priority`: 1 to 99, lower first. `due_at`: not before this instant. `parked`: held until it
+        is released. `key`: the idempotency key; the same key always means the same run.
+        """
+        new = NewRun(
+            task=str(task),
+            input={} if input is None else input,
+            priority=priority,
+            due_at=due_at,
+            parked=parked,
+        )
+        return (yield from ask(_keyed(self._path("runs"), new, key), shapes.StartedRun))
+
+    @operation
+    def start_many(
+        self, runs: Iterable[NewRun], *, key: str | None = None
+    ) -> Plan[tuple[shapes.StartedRun, ...]]:
+        """Starts up to 1,000 runs at once: all of them or, when one is refused, none."""
+        request = _keyed(self._path("runs"), {"runs": tuple(runs)}, key)
+        return (yield from ask(request, shapes.StartedRuns)).runs
+
+    @operation
+    def runs(
+        self,
+        wanted: RunFilter | None = None,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        values: bool = False,
+    ) -> Plan[RunPage]:
+        """A page of runs, newest first; `after` is the `next` of the page before.
+
+        `values`: with their input and outputs.
+        """
+        query = {
+            **_filters(wanted or RunFilter()),
+            "limit": None if limit is None else str(limit),
+            "cursor": after,
+            "values": "true" if values else None,
+        }
+        return (yield from ask(_get(self._path("runs"), query), RunPage))
+
+    @operation
+    def run(self, run: Ref) -> Plan[Run]:
+        """One run with its input, outputs, error and attempts."""
+        return (yield from ask(_get(self._path("runs", run)), Run))
+
+    @operation
+    def wait(self, run: Ref, timeout: timedelta | None = None) -> Plan[Run]:
+        """The run once it is final, or as it is after the timeout. None: waits for ever."""
+        left = timeout
+        while True:
+            turn = LONGEST_WAIT if left is None else min(left, LONGEST_WAIT)
+            waiting = _get(
+                self._path("runs", run, "wait"), {"timeout": f"{turn.total_seconds():g}"}
+            )
+            patient = msgspec.structs.replace(waiting, patience=waiting.patience + turn)
+            state = yield from ask(patient, Run)
+            left = None if left is None else left - turn
+            if state.is_final or (left is not None and not left):
+                return (yield from ask(_get(self._path("runs", run)), Run))
+
+    @operation
+    def cancel(self, run: Ref) -> Plan[Run]:
+        """Ends a run, whatever its state; a running one is killed."""
+        return (yield from ask(_post(self._path("runs", run, "cancel")), Run))
+
+    @operation
+    def kill(self, run: Ref) -> Plan[KilledRun]:
+        """Ends a running run; answered once none of its code executes any more."""
+        return (yield from ask(_post(self._path("runs", run, "kill")), KilledRun))
+
+    @operation
+    def park(self, run: Ref) -> Plan[Run]:
+        """Holds a run that has not begun."""
+        return (yield from ask(_post(self._path("runs", run, "park")), Run))
+
+    @operation
+    def release(self, run: Ref) -> Plan[Run]:
+        """Lets a parked run into the queue."""
+        return (yield from ask(_post(self._path("runs", run, "release")), Run))
+
+    @operation
+    def restart(self, run: Ref, *, parked: bool = False, same_version: bool = False) -> Plan[Run]:
+        """A new run with the same input, of the current version of its task or of the same one."""
+        body = {"parked": parked, "same_version": same_version}
+        return (yield from ask(_post(self._path("runs", run, "restart"), body), Run))
+
+    @operation
+    def explain(self, run: Ref) -> Plan[tuple[shapes.Reason, ...]]:
+        """Every reason why a run does not run, and what would clear it. Empty: none."""
+        return (
+            yield from ask(_get(self._path("runs", run, "explain")), shapes.Explanation)
+        ).reasons
+
+    @operation
+    def logs(
+        self, run: Ref, *, level: str | None = None, after: int = 0, limit: int = 500
+    ) -> Plan[shapes.LogPage]:
+        """Lines of a run's log after the given number, of at least the given level."""
+        query = {"level": level, "after": str(after), "limit": str(limit)}
+        return (yield from ask(_get(self._path("runs", run, "logs"), query), shapes.LogPage))
+
+    @operation
+    def run_files(self, run: Ref) -> Plan[tuple[shapes.File, ...]]:
+        """The files that a run has returned."""
+        return (yield from _all_pages(_get(self._path("runs", run, "files")), shapes.FilePage))
+
+    # ------------------------------------------------------------ files
+
+    @operation
+    def upload(
+        self, source: Path | bytes, *, name: str | None = None, content_type: str | None = None
+    ) -> Plan[shapes.File]:
+        """Keeps a file on the server, to be given to runs as {"file": id}."""
+        shown = name or (source.name if isinstance(source, Path) else "upload")
+        guessed = content_type or mimetypes.guess_type(shown)[0] or "application/octet-stream"
+        request = Request(
+            method="POST",
+            path=self._path("files"),
+            query={"name": shown},
+            body=source,
+            content_type=guessed,
+        )
+        return (yield from ask(request, shapes.File))
+
+    @operation
+    def file(self, file_id: int) -> Plan[shapes.File]:
+        """What is known of a file."""
+        return (yield from ask(_get(self._path("files", file_id)), shapes.File))
+
+    @operation
+    def file_content(self, file_id: int) -> Plan[bytes]:
+        """All bytes of a file."""
+        answer = yield _get(self._path("files", file_id, "content"))
+        return answer.body
+
+    @operation
+    def download(self, file_id: int, to: Path) -> Plan[Path]:
+        """Writes a file's content to a path."""
+        request = _get(self._path("files", file_id, "content"))
+        yield msgspec.structs.replace(request, save_to=to)
+        return to
+
+    # ------------------------------------------------------------ schedules, orchestrator, rest
+
+    @operation
+    def schedules(self, *, task: Ref | None = None) -> Plan[tuple[shapes.Schedule, ...]]:
+        """All schedules of the company, or of one task."""
+        query = {"task": None if task is None else str(task)}
+        return (yield from _all_pages(_get(self._path("schedules"), query), shapes.SchedulePage))
+
+    @operation
+    def create_schedule(self, schedule: NewSchedule) -> Plan[shapes.Schedule]:
+        """A new schedule for a task."""
+        return (yield from ask(_post(self._path("schedules"), schedule), shapes.Schedule))
+
+    @operation
+    def schedule(self, schedule: Ref) -> Plan[shapes.Schedule]:
+        """One schedule, by id or name."""
+        return (yield from ask(_get(self._path("schedules", schedule)), shapes.Schedule))
+
+    @operation
+    def enable_schedule(self, schedule: Ref, enabled: bool) -> Plan[shapes.Schedule]:  # noqa: FBT001 - it is the value
+        """Lets a schedule fire, or not."""
+        request = Request(
+            method="PATCH",
+            path=self._path("schedules", schedule),
+            body=as_json({"enabled": enabled}),
+            is_repeatable=True,
+        )
+        return (yield from ask(request, shapes.Schedule))
+
+    @operation
+    def delete_schedule(self, schedule: Ref) -> Plan[None]:
+        """Ends a schedule. Runs that it has started stay."""
+        yield _delete(self._path("schedules", schedule))
+
+    @operation
+    def orchestrator(self) -> Plan[shapes.Orchestrator]:
+        """The company's dispatch switch, and how many runs stand where."""
+        return (yield from ask(_get(self._path("orchestrator")), shapes.Orchestrator))
+
+    @operation
+    def pause(self) -> Plan[shapes.Orchestrator]:
+        """Holds all queued runs of the company back. Begun ones go on."""
+        return (
+            yield from ask(
+                _put(self._path("orchestrator"), {"runnable": False}), shapes.Orchestrator
+            )
+        )
+
+    @operation
+    def resume(self) -> Plan[shapes.Orchestrator]:
+        """Lets queued runs of the company start again."""
+        return (
+            yield from ask(
+                _put(self._path("orchestrator"), {"runnable": True}), shapes.Orchestrator
+            )
+        )
+
+    @operation
+    def workers(self) -> Plan[tuple[shapes.Worker, ...]]:
+        """The workers that the token may see."""
+        return (yield from _all_pages(_get(f"{API}/workers"), shapes.WorkerPage))
+
+    @operation
+    def doctor(self) -> Plan[shapes.Diagnosis]:
+        """Examines the installation. Needs a token of the installation."""
+        return (yield from ask(_get(f"{API}/doctor"), shapes.Diagnosis))
+
+    def _path(self, *segments: Ref) -> str:
+        if self.company is None:
+            raise Refused("Say which company: Client(..., company=SLUG).")
+        ends = "/".join(quote(str(segment), safe="") for segment in segments)
+        return f"{API}/companies/{quote(self.company, safe='')}/{ends}"
+
+    def _tokens_path(self) -> str:
+        return f"{API}/tokens" if self.company is None else self._path("tokens")
+
+
+class _DeployListener:
+    """Follows a deployment: lines while it lasts, then its report or why it was refused."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._last: ServerEvent | None = None
+
+    def receive(self, event: ServerEvent) -> None:
+        """Takes in one event."""
+        if event.name == "line" and self._on_line is not None:
+            self._on_line(read(event.data, shapes.DeployLine).text)
+        elif event.name in ("report", "problem"):
+            self._last = event
+
+    def deployment(self, answer: Answer) -> shapes.DeployReport:
+        """What came of it; raises what the server refused it with."""
+        match self._last:
+            case None:
+                return read(answer.body, shapes.DeployReport)
+            case ServerEvent(name="problem", data=data):
+                raise failure(400, {}, data.encode())
+            case ServerEvent(data=data):
+                return read(data, shapes.DeployReport)
+
+
+def _get(path: str, query: Query | None = None) -> Request:
+    return Request(method="GET", path=path, query=query or {}, is_repeatable=True)
+
+
+def _put(path: str, body: object) -> Request:
+    return Request(method="PUT", path=path, body=as_json(body), is_repeatable=True)
+
+
+def _post(path: str, body: object = None) -> Request:
+    return Request(method="POST", path=path, body=None if body is None else as_json(body))
+
+
+def _delete(path: str) -> Request:
+    return Request(method="DELETE", path=path, is_repeatable=True)
+
+
+def _keyed(path: str, body: object, key: str | None) -> Request:
+    """A start: with its key, asking twice does no more than asking once."""
+    return Request(
+        method="POST",
+        path=path,
+        body=as_json(body),
+        headers={"idempotency-key": key or secrets.token_urlsafe(16)},
+        is_repeatable=True,
+    )
+
+
+class _Listed(Protocol[T_co]):
+    @property
+    def items(self) -> tuple[T_co, ...]: ...
+    @property
+    def next(self) -> str | None: ...
+
+
+def _all_pages(request: Request, page: type[_Listed[T]]) -> Plan[tuple[T, ...]]:
+    """The items of all pages of a list."""
+    items: list[T] = []
+    cursor: str | None = None
+    while True:
+        query = {**request.query, "limit": "500", "cursor": cursor}
+        part = yield from ask(msgspec.structs.replace(request, query=query), page)
+        items.extend(part.items)
+        cursor = part.next
+        if cursor is None:
+            return tuple(items)
+
+
+def _without_none(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _filters(wanted: RunFilter) -> dict[str, str | list[str]]:
+    fields: dict[str, Any] = msgspec.to_builtins(wanted)
+    return {
+        name: [str(each) for each in value] if isinstance(value, list | tuple) else str(value)
+        for name, value in fields.items()
+    }

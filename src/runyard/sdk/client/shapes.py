@@ -1,0 +1,50 @@
+"""Answers whose values are Python's own. The other answers are those of `protocol.shapes`."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from runyard.model.states import FINAL_STATES, RunState
+from runyard.protocol import shapes
+
+
+class Run(shapes.Run, frozen=True, kw_only=True):
+    """One execution of a task. Input, outputs, error and attempts are there on a single run."""
+
+    input: Any = None
+    outputs: Any = None
+    """A dict by the names of the task's outputs; None while there are none."""
+    error: shapes.RunError | None = None
+    attempts: tuple[shapes.Attempt, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self.state in FINAL_STATES
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it came to its end as its author meant."""
+        return self.state is RunState.COMPLETED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From the first line of its code to its end, once it has both."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+
+class RunPage(shapes.Page, frozen=True, kw_only=True):
+    """Runs, newest first."""
+
+    items: tuple[Run, ...]
+
+
+class KilledRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the kill of one run."""
+
+    confirmed: bool
+    """Whether no code of it executes any more; False: its worker did not answer."""
+    run: Run
