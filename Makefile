@@ -47,7 +47,7 @@ bench: venv ## measure the two corridors
 	@$(BIN)/python -m benchmarks
 
 torture: venv ## kill, stop and cut off everything, then look for lost runs
-	@$(BIN)/python -m pytest --torture tests/faults
+	@$(BIN)/python -m pytest --torture --timeout=0
 
 docs: venv ## write the documents that are generated from code
 	@$(BIN)/python -m tools.state_diagram
