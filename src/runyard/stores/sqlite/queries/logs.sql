@@ -1,12 +1,14 @@
 -- Log lines, in chunks.
 
 -- name: insert_chunk(run_id, company_id, first_line, line_count, dropped, top_level, is_packed, body)!
--- A chunk that was sent again after a lost answer replaces itself.
+-- A chunk that was sent again after a lost answer replaces itself; chunk 0 only counts.
 INSERT INTO log_chunks (run_id, company_id, first_line, line_count, dropped, top_level, is_packed,
                         body)
 VALUES (:run_id, :company_id, :first_line, :line_count, :dropped, :top_level, :is_packed, :body)
 ON CONFLICT (run_id, first_line) DO UPDATE
-   SET line_count = excluded.line_count, dropped = excluded.dropped,
+   SET line_count = excluded.line_count,
+       dropped = excluded.dropped
+               + CASE WHEN excluded.first_line = 0 THEN log_chunks.dropped ELSE 0 END,
        top_level = excluded.top_level, is_packed = excluded.is_packed, body = excluded.body;
 
 -- name: delete_chunks(run_id)!

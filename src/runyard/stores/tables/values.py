@@ -1,0 +1,38 @@
+"""Values of any size: small ones stand in a row, large ones in a blob that the row names."""
+
+from collections.abc import Iterable
+
+from runyard.model.errors import RunyardError
+from runyard.stores.base import INLINE_LIMIT, Blobs
+
+
+class ValueLost(RunyardError):
+    """A value's row is there, but its blob is not."""
+
+
+def is_inline(value: bytes | None) -> bool:
+    """Whether a value stands in its row."""
+    return value is None or len(value) <= INLINE_LIMIT
+
+
+def are_inline(values: Iterable[bytes | None]) -> bool:
+    """Whether all of these values stand in their rows."""
+    return all(value is None or len(value) <= INLINE_LIMIT for value in values)
+
+
+async def keep_value(blobs: Blobs, value: bytes | None) -> tuple[bytes | None, str | None]:
+    """The two columns for a value; its blob, if it needs one, is durable afterwards."""
+    if is_inline(value):
+        return value, None
+    assert value is not None
+    return None, await blobs.put(value)
+
+
+async def load_value(blobs: Blobs, value: bytes | None, digest: str | None) -> bytes | None:
+    """The value behind the two columns."""
+    if digest is None:
+        return value
+    loaded = await blobs.load(digest)
+    if loaded is None:
+        raise ValueLost(f"the blob {digest} of a value is gone")
+    return loaded
