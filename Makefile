@@ -24,6 +24,7 @@ venv: $(READY) ## install what the project needs into .venv
 
 # uv is fetched by pip against its hash; uv then installs the pinned and hashed rest.
 $(READY): requirements.lock bootstrap.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Runyard needs Python 3.11 or newer; say: make PYTHON=python3.12 venv" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bootstrap.lock
 	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
