@@ -1,1 +1,69 @@
-"""Named events and metrics: the one list of what Runyard logs and counts."""
+"""Named events: the one list of what Runyard says about itself.
+
+An event is a constant in past tense with named fields. Whoever composes a process chooses the sink
+(`send_events_to`); tests listen with `listening`. Nothing here is called once per run on the way
+that ordinary runs take: those are counted, not told.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+Sink = Callable[[str, dict[str, object]], None]
+
+SERVER_STARTED: Final = "server.started"
+"""url, store, incarnation."""
+SERVER_STOPPED: Final = "server.stopped"
+"""drained: whether every run had ended."""
+WORKER_CONNECTED: Final = "worker.connected"
+"""worker_id, session_id, name, slots."""
+WORKER_GONE: Final = "worker.gone"
+"""worker_id, session_id, held: runs it had, detail."""
+RUNS_RESCUED: Final = "runs.rescued"
+"""count: runs of dead sessions that were retried, put back or failed."""
+LATE_REPORT: Final = "run.late_report"
+"""run_id, token, session_id: a report under a superseded lease; nothing was changed."""
+DISPATCH_DELAYED: Final = "dispatch.delayed"
+"""detail: claims could not be written; they are tried again."""
+ENDS_DELAYED: Final = "ends.delayed"
+"""count, detail: ends could not be written; they are tried again."""
+MAINTENANCE_FAILED: Final = "maintenance.failed"
+"""duty, detail: a duty could not be done now; it is tried again."""
+CLOCK_JUMPED: Final = "clock.jumped"
+"""by: seconds that the clock was set by."""
+TASKS_DEPLOYED: Final = "tasks.deployed"
+"""company, bundle, versions: how many new ones."""
+RUNS_PRUNED: Final = "runs.pruned"
+"""company_id, task_id, count."""
+SCHEDULE_SKIPPED: Final = "schedule.skipped"
+"""schedule_id, detail: a fire time passed without a run."""
+REQUEST_FAILED: Final = "request.failed"
+"""route, trace, error: an answer 500; the caller was told the trace."""
+
+_sinks: list[Sink] = []
+
+
+def emit(event: str, /, **fields: object) -> None:
+    """Say that something happened."""
+    for sink in _sinks:
+        sink(event, fields)
+
+
+def send_events_to(sink: Sink) -> None:
+    """Send all events there from now on, in addition to earlier sinks."""
+    _sinks.append(sink)
+
+
+@contextmanager
+def listening() -> Iterator[list[tuple[str, dict[str, object]]]]:
+    """Collect events for the duration of the block."""
+    heard: list[tuple[str, dict[str, object]]] = []
+
+    def hear(event: str, fields: dict[str, object]) -> None:
+        heard.append((event, fields))
+
+    _sinks.append(hear)
+    try:
+        yield heard
+    finally:
+        _sinks.remove(hear)

@@ -1,0 +1,284 @@
+"""What workers report of runs, and what becomes of them.
+
+An attempt ends with an outcome. The outcome becomes a cause, the cause leads to a state by the
+transition table, unless the task's policy wants another attempt. Ends are recorded in groups: all
+that came in while the last group was being written. A beginning is written only if the attempt has
+not ended within a moment; the end carries it otherwise, which spares short runs one write.
+
+Reports are judged by lease token twice: here against what the session holds, and in the database,
+whose word counts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from runyard.engine.clock import to_micros
+from runyard.engine.foundation import Foundation
+from runyard.engine.logbook import Logbook
+from runyard.engine.retries import retry_delay
+from runyard.engine.sessions import AttemptEnd, HeldRun, Session
+from runyard.engine.transitions import target
+from runyard.model.errors import FieldProblem, InputRefused, RunyardError
+from runyard.model.ids import CompanyId, RunId
+from runyard.model.logs import LogLine
+from runyard.model.runs import Outcome, RunError
+from runyard.model.shapes import Shape
+from runyard.model.states import FINAL_STATES, Cause
+from runyard.stores.base import Beginning, Finish, LogChunk, StepRecord
+from runyard.telemetry import ENDS_DELAYED, LATE_REPORT, emit
+
+BEGINNING_DELAY = timedelta(milliseconds=20)
+AFTER_FAILURE = timedelta(milliseconds=200)
+
+CAUSES = {
+    Outcome.RAISED: Cause.RAISED,
+    Outcome.TIMED_OUT: Cause.TIMED_OUT,
+    Outcome.LOST: Cause.WORKER_LOST,
+    Outcome.KILLED: Cause.KILLED_OUTSIDE,
+    Outcome.NOT_LOADED: Cause.CODE_NOT_LOADED,
+    Outcome.INPUT_INVALID: Cause.INPUT_INVALID,
+    Outcome.OUTPUT_INVALID: Cause.OUTPUT_INVALID,
+}
+
+
+def cause_of(end: AttemptEnd) -> Cause:
+    """What the end of an attempt means for its run, another attempt aside."""
+    if end.outcome is not Outcome.RETURNED:
+        return CAUSES[end.outcome]
+    if end.logged_errors:
+        return Cause.RETURNED_WITH_ERRORS
+    return Cause.RETURNED if end.output is not None else Cause.RETURNED_NOTHING
+
+
+class Attempts:
+    """Takes reports about runs from sessions and records them."""
+
+    def __init__(self, foundation: Foundation, logbook: Logbook) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._directory = foundation.directory
+        self._dispatcher = foundation.dispatcher
+        self._logbook = logbook
+        self._watch = foundation.watch
+        self._ends: list[tuple[HeldRun, AttemptEnd]] = []
+        self._beginnings: dict[RunId, tuple[Beginning, HeldRun]] = {}
+        self._ends_wakeup = asyncio.Event()
+        self._beginnings_wakeup = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.scheduled_wakeup = asyncio.Event()
+        """Set when a retry was scheduled, so that maintenance looks at its due instant."""
+
+    # ------------------------------------------------------------ reports
+
+    def begun(self, session: Session, run: RunId, token: int, at: datetime) -> None:
+        """An attempt reached its task's code."""
+        held = self._held(session, run, token)
+        if held is not None and held.begun_at is None:
+            held.begun_at = at
+            self._beginnings[run] = (Beginning(run, token, at), held)
+            self._beginnings_wakeup.set()
+
+    def ended(self, session: Session, ends: Sequence[AttemptEnd]) -> None:
+        """Attempts are over."""
+        for end in ends:
+            held = self._held(session, end.run_id, end.token)
+            if held is not None:
+                held.ending = True
+                del session.held[end.run_id]
+                self._beginnings.pop(end.run_id, None)
+                self._ends.append((held, end))
+        self._idle.clear()
+        self._ends_wakeup.set()
+        self._dispatcher.notice_room()
+
+    def logged(
+        self, session: Session, run: RunId, token: int, lines: tuple[LogLine, ...], dropped: int
+    ) -> None:
+        """A run logged lines."""
+        held = self._held(session, run, token)
+        if held is None:
+            return
+        self._logbook.add(
+            LogChunk(company_id=held.company_id, run_id=run, lines=lines, dropped=dropped)
+        )
+        self._watch.logged(held.company_id, run, lines)
+
+    async def progressed(
+        self, session: Session, run: RunId, token: int, done: float, total: float | None
+    ) -> None:
+        """A run said how far it is."""
+        held = self._held(session, run, token)
+        if held is not None:
+            self._watch.progressed(held.company_id, run, done, total)
+            await self._store.runs.report_progress(run, token, done, total)
+
+    async def record_step(
+        self, session: Session, run: RunId, token: int, name: str, occurrence: int, value: bytes
+    ) -> bool:
+        """Record a step's result durably; False when the lease is lost."""
+        held = self._held(session, run, token)
+        if held is None:
+            return False
+        return await self._store.runs.record_step(
+            StepRecord(
+                run_id=run,
+                company_id=held.company_id,
+                token=token,
+                name=name,
+                occurrence=occurrence,
+                value=value,
+                at=self._clock.now(),
+            )
+        )
+
+    def lost(self, held: Sequence[HeldRun]) -> None:
+        """Begun runs whose worker is gone."""
+        now = self._clock.now()
+        for run in held:
+            run.ending = True
+            self._beginnings.pop(run.run_id, None)
+            self._ends.append(
+                (
+                    run,
+                    AttemptEnd(
+                        run_id=run.run_id,
+                        token=run.token,
+                        outcome=Outcome.LOST,
+                        begun_at=run.begun_at,
+                        finished_at=now,
+                        error=RunError(kind="WorkerLost", message="its worker disappeared"),
+                    ),
+                )
+            )
+        self._idle.clear()
+        self._ends_wakeup.set()
+
+    def _held(self, session: Session, run: RunId, token: int) -> HeldRun | None:
+        held = session.held.get(run)
+        if held is None or held.token != token or held.ending:
+            emit(LATE_REPORT, run_id=run, token=token, session_id=session.id)
+            return None
+        return held
+
+    # ------------------------------------------------------------ recording
+
+    async def settled(self) -> None:
+        """Return once every end reported so far is recorded."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Record ends and beginnings until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._record_ends_forever())
+            group.create_task(self._record_beginnings_forever())
+
+    async def _record_ends_forever(self) -> None:
+        while True:
+            await self._ends_wakeup.wait()
+            self._ends_wakeup.clear()
+            if self._ends:
+                ends, self._ends = self._ends, []
+                await self._record_until_done(ends)
+            if not self._ends:
+                self._idle.set()
+
+    async def _record_until_done(self, ends: list[tuple[HeldRun, AttemptEnd]]) -> None:
+        while True:
+            try:
+                await self._record(ends)
+                return
+            except RunyardError as problem:  # the disk is full or the database away: the ends wait
+                emit(ENDS_DELAYED, count=len(ends), detail=problem.detail)
+                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+
+    async def _record(self, ends: Sequence[tuple[HeldRun, AttemptEnd]]) -> None:
+        if self._logbook.has_pending:
+            await self._logbook.flush()
+        finishes = [await self._finish_for(held, end) for held, end in ends]
+        accepted = set(await self._store.runs.finish(finishes))
+        final = [f.run_id for f in finishes if f.state in FINAL_STATES]
+        self._watch.ended(final)
+        changed: dict[CompanyId, list[RunId]] = {}
+        for held, end in ends:
+            if end.run_id in accepted:
+                self._dispatcher.notice(held.gate_id, held.company_id)
+                if self._watch.is_followed(held.company_id):
+                    changed.setdefault(held.company_id, []).append(end.run_id)
+            else:
+                emit(LATE_REPORT, run_id=end.run_id, token=end.token, session_id=None)
+        if len(final) < len(finishes):
+            self.scheduled_wakeup.set()
+        for company, runs in changed.items():
+            await self._watch.changed(company, runs)
+
+    async def _finish_for(self, held: HeldRun, end: AttemptEnd) -> Finish:
+        version = await self._directory.version(held.version_id)
+        if end.output is not None:
+            end = judged_output(await self._directory.output_shape(held.version_id), end)
+        attempt = held.attempt + 1 if end.begun_at is not None else held.attempt
+        delay = retry_delay(
+            end.outcome, attempt, version.declaration.policies.retry, self._clock.chance()
+        )
+        cause = cause_of(end) if delay is None else Cause.RETRIED
+        due_at = None if delay is None else end.finished_at + delay
+        return Finish(
+            run_id=end.run_id,
+            company_id=held.company_id,
+            token=end.token,
+            state=target(cause),
+            cause=cause if delay is None else None,
+            outcome=end.outcome,
+            begun_at=end.begun_at,
+            finished_at=end.finished_at,
+            output=end.output,
+            error=end.error,
+            logged_errors=end.logged_errors,
+            due_at=due_at,
+            rank=None
+            if due_at is None
+            else held.rank + to_micros(due_at) - to_micros(end.finished_at),
+        )
+
+    async def _record_beginnings_forever(self) -> None:
+        while True:
+            await self._beginnings_wakeup.wait()
+            await self._clock.wait(asyncio.Event(), BEGINNING_DELAY)
+            self._beginnings_wakeup.clear()
+            pending, self._beginnings = self._beginnings, {}
+            if pending:
+                await self._record_beginnings(list(pending.values()))
+
+    async def _record_beginnings(self, pending: list[tuple[Beginning, HeldRun]]) -> None:
+        try:
+            await self._store.runs.begin([beginning for beginning, _ in pending])
+        except RunyardError as problem:  # the end will carry it
+            emit(ENDS_DELAYED, count=len(pending), detail=problem.detail)
+            return
+        for beginning, held in pending:
+            if self._watch.is_followed(held.company_id):
+                await self._watch.changed(held.company_id, [beginning.run_id])
+
+
+def judged_output(declared: Shape, end: AttemptEnd) -> AttemptEnd:
+    """The same end, or `output invalid` when what was returned does not fit its declaration."""
+    if end.outcome is not Outcome.RETURNED or end.output is None:
+        return end
+    try:
+        declared.accept(end.output)
+    except InputRefused as refusal:
+        return AttemptEnd(
+            run_id=end.run_id,
+            token=end.token,
+            outcome=Outcome.OUTPUT_INVALID,
+            begun_at=end.begun_at,
+            finished_at=end.finished_at,
+            error=RunError(kind="OutputInvalid", message=_told(refusal.problems)),
+            logged_errors=end.logged_errors,
+        )
+    return end
+
+
+def _told(problems: Sequence[FieldProblem]) -> str:
+    return "; ".join(f"{p.field}: {p.seen}; allowed: {p.allowed}" for p in problems)

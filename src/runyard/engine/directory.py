@@ -1,0 +1,176 @@
+"""What the engine keeps in memory of companies, tasks, versions and gates.
+
+On a database of our own every change passes through this process, which forgets what it changed,
+so entries live for ever. On a shared one other servers change things too: entries live one second,
+and everything that must be exact (openness, limits) is verified by the claim itself.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+
+from runyard.engine.clock import Clock
+from runyard.model.companies import Company
+from runyard.model.errors import CompanyNotFound, TaskNotFound, VersionNotFound
+from runyard.model.ids import CompanyId, GateId, TaskId, VersionId, decode_public_id
+from runyard.model.shapes import Shape, shape
+from runyard.model.tasks import Gate, Task, Version
+from runyard.stores.base import Store
+
+SHARED_LIFE = timedelta(seconds=1)
+MOST_ENTRIES = 50_000
+
+
+class Directory:
+    """Companies, tasks, versions and gates by the names that callers use."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._companies: dict[str, Company] = {}
+        self._companies_by_id: dict[CompanyId, Company] = {}
+        self._tasks: dict[tuple[CompanyId, str], Task] = {}
+        self._versions: dict[VersionId, Version] = {}
+        self._input_shapes: dict[VersionId, Shape] = {}
+        self._output_shapes: dict[VersionId, Shape] = {}
+        self.gates: dict[GateId, Gate] = {}
+        self._closing: set[GateId] = set()
+        """Gates that are being closed: taken for closed whatever the database still says."""
+        self._forget_at = clock.monotonic() + SHARED_LIFE
+
+    async def open(self) -> None:
+        """Load the gates."""
+        await self.refresh_gates()
+
+    async def refresh_gates(self) -> None:
+        """Load all gates anew."""
+        self.gates = {gate.id: self._seen(gate) for gate in await self._store.tasks.gates()}
+
+    async def refresh_gate(self, gate_id: GateId) -> None:
+        """Load one gate anew."""
+        gate = await self._store.tasks.gate(gate_id)
+        if gate is not None:
+            self.gates[gate_id] = self._seen(gate)
+
+    @contextmanager
+    def closing(self, gates: Iterable[GateId]) -> Iterator[None]:
+        """Take these gates for closed while the database learns of it: from the first moment on
+        nothing leaves for a worker any more.
+        """
+        closed = set(gates)
+        self._closing |= closed
+        for gate_id in closed & self.gates.keys():
+            self.gates[gate_id] = self._seen(self.gates[gate_id])
+        try:
+            yield
+        finally:
+            self._closing -= closed
+
+    def _seen(self, gate: Gate) -> Gate:
+        return msgspec.structs.replace(gate, runnable=False) if gate.id in self._closing else gate
+
+    def gates_of(self, company: CompanyId) -> list[Gate]:
+        """The gates of a company."""
+        return [gate for gate in self.gates.values() if gate.company_id == company]
+
+    async def company(self, slug: str) -> Company:
+        """The company of this slug; raises CompanyNotFound."""
+        self._expire()
+        known = self._companies.get(slug)
+        if known is None:
+            known = await self._store.companies.find_by_slug(slug)
+            if known is None:
+                raise CompanyNotFound(f"there is no company {slug!r}")
+            self._companies[slug] = self._companies_by_id[known.id] = known
+        return known
+
+    async def company_by_id(self, company: CompanyId) -> Company:
+        """The company of this id; raises CompanyNotFound."""
+        self._expire()
+        known = self._companies_by_id.get(company)
+        if known is None:
+            known = await self._store.companies.find(company)
+            if known is None:
+                raise CompanyNotFound(f"there is no company {company}")
+            self._companies[known.slug] = self._companies_by_id[company] = known
+        return known
+
+    async def task(self, company: CompanyId, ref: str) -> Task:
+        """The task of this id, uuid, public id, key or name; raises TaskNotFound."""
+        self._expire()
+        known = self._tasks.get((company, ref))
+        if known is None:
+            known = await self._find_task(company, ref)
+            if known is None:
+                raise TaskNotFound(f"there is no task {ref!r}")
+            if len(self._tasks) >= MOST_ENTRIES:
+                self._tasks.clear()
+            self._tasks[company, ref] = known
+        return known
+
+    async def task_by_id(self, company: CompanyId, task: TaskId) -> Task:
+        """The task of this id; raises TaskNotFound."""
+        return await self.task(company, str(task))
+
+    async def version(self, version_id: VersionId) -> Version:
+        """One version; raises VersionNotFound. Versions never change."""
+        known = self._versions.get(version_id)
+        if known is None:
+            known = await self._store.tasks.version(version_id)
+            if known is None:
+                raise VersionNotFound(f"there is no version {version_id}")
+            if len(self._versions) >= MOST_ENTRIES:
+                self._versions.clear()
+                self._input_shapes.clear()
+                self._output_shapes.clear()
+            self._versions[version_id] = known
+        return known
+
+    async def input_shape(self, version_id: VersionId) -> Shape:
+        """What the version's input must look like."""
+        known = self._input_shapes.get(version_id)
+        if known is None:
+            version = await self.version(version_id)
+            known = self._input_shapes[version_id] = shape(version.declaration.inputs)
+        return known
+
+    async def output_shape(self, version_id: VersionId) -> Shape:
+        """What the version's output must look like."""
+        known = self._output_shapes.get(version_id)
+        if known is None:
+            version = await self.version(version_id)
+            known = self._output_shapes[version_id] = shape(version.declaration.outputs)
+        return known
+
+    def forget(self) -> None:
+        """Load everything but the versions anew when it is next asked for."""
+        self._companies.clear()
+        self._companies_by_id.clear()
+        self._tasks.clear()
+
+    def _expire(self) -> None:
+        if not self._store.is_shared:
+            return
+        now = self._clock.monotonic()
+        if now >= self._forget_at:
+            self._forget_at = now + SHARED_LIFE
+            self.forget()
+
+    async def _find_task(self, company: CompanyId, ref: str) -> Task | None:
+        tasks = self._store.tasks
+        found: Task | None = None
+        if ref.isascii() and ref.isdigit() and len(ref) < 19:
+            found = await tasks.find(company, TaskId(int(ref)))
+        if found is None and len(ref) == 36:
+            try:
+                found = await tasks.find_by_uuid(company, UUID(ref))
+            except ValueError:
+                found = None
+        if found is None and (raw := decode_public_id(ref)) is not None:
+            found = await tasks.find_by_uuid(company, UUID(bytes=raw))
+        if found is None:
+            found = await tasks.find_by_name(company, ref)
+        return found

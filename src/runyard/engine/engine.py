@@ -1,0 +1,203 @@
+"""The facade that every door calls: the parts of the engine, composed once.
+
+async with Engine(store, SystemClock(), EngineSettings(server="one")) as engine:
+    company = await engine.companies.load("acme")
+    started = await engine.starts.start(company, [StartRequest(task="Zip code")])
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from runyard.engine.attempts import Attempts
+from runyard.engine.clock import Clock
+from runyard.engine.companies import Companies
+from runyard.engine.deploys import Deploys
+from runyard.engine.directory import Directory
+from runyard.engine.dispatch import Dispatcher
+from runyard.engine.doctor import Doctor
+from runyard.engine.explain import Explain
+from runyard.engine.files import Files
+from runyard.engine.foundation import Foundation
+from runyard.engine.ids import Ids
+from runyard.engine.logbook import Logbook
+from runyard.engine.maintenance import Maintenance
+from runyard.engine.orchestrator import Orchestrator
+from runyard.engine.ranks import DEFAULT_AGEING
+from runyard.engine.runs import Runs
+from runyard.engine.schedules import Schedules
+from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, WorkerPort
+from runyard.engine.starts import Starts
+from runyard.engine.steering import Steering
+from runyard.engine.tasks import Tasks
+from runyard.engine.tokens import Tokens
+from runyard.engine.watch import Watch
+from runyard.engine.workers import Workers
+from runyard.model.ids import RunId
+from runyard.model.logs import LogLine
+from runyard.stores.base import Store, StoreStatistics
+from runyard.telemetry import WORKER_CONNECTED, emit
+
+DEFAULT_LEASE = timedelta(seconds=10)
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator chose, as far as the engine is concerned."""
+
+    server: str
+    """Name of this server, unique among those that share the database."""
+    lease: timedelta = DEFAULT_LEASE
+    """How long a worker may be silent before its runs go to another."""
+    ageing: timedelta = DEFAULT_AGEING
+    """How much later a run must be queued, for each point of priority, to go first all the same."""
+
+
+class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers for metrics."""
+
+    store: StoreStatistics
+    workers: int
+    slots: int
+    held_runs: int
+
+
+class Engine:
+    """What Runyard decides."""
+
+    def __init__(self, store: Store, clock: Clock, settings: EngineSettings) -> None:
+        self._store = store
+        self.clock = clock
+        self._parts = parts = _foundation(store, clock, settings)
+        self.logs = logbook = Logbook(store, clock)
+        self.watch = parts.watch
+        self.files = files = Files(store, clock, parts.ids)
+        self.attempts = attempts = Attempts(parts, logbook)
+        steering = Steering(parts, attempts)
+        self.starts = starts = Starts(parts, files, settings.ageing)
+        self.companies = Companies(parts)
+        self.tokens = tokens = Tokens(store, clock, parts.ids)
+        self.tasks = Tasks(parts, steering)
+        self.deploys = Deploys(parts, files)
+        self.runs = Runs(parts, starts, steering)
+        self.schedules = schedules = Schedules(parts, starts)
+        self.orchestrator = Orchestrator(parts, steering)
+        self.workers = Workers(store, parts.sessions)
+        self.explain = Explain(parts)
+        self.doctor = Doctor(parts)
+        self.maintenance = Maintenance(parts, attempts, schedules, tokens)
+        starts.on_scheduled = schedules.on_change = self.maintenance.expect
+        self._loops: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Put right what an earlier life left, then run the loops."""
+        await self._parts.directory.open()
+        await self.maintenance.open()
+        self._loops = asyncio.ensure_future(self._run())  # owned by this object: see __aexit__
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the loops; everything acknowledged is on disk already."""
+        if self._loops is None:
+            return
+        await self.attempts.settled()
+        await self.logs.flush()
+        await self.tokens.note_uses()
+        self._loops.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._loops
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._parts.dispatcher.run())
+            group.create_task(self.attempts.run())
+            group.create_task(self.logs.run())
+            group.create_task(self.maintenance.run())
+
+    async def failed(self) -> None:
+        """Return only when one of the engine's loops has failed, by raising what it raised."""
+        if self._loops is not None:
+            await asyncio.shield(self._loops)
+
+    # ------------------------------------------------------------ the workers' door
+
+    async def connect(self, port: WorkerPort, hello: WorkerHello) -> Session:
+        """Open a session for a worker; runs come once it reports a capacity."""
+        session = await self._parts.sessions.connect(port, hello)
+        emit(
+            WORKER_CONNECTED,
+            worker_id=session.worker.id,
+            session_id=session.id,
+            name=hello.name,
+            slots=hello.slots,
+        )
+        return session
+
+    async def disconnect(self, session: Session, detail: str) -> None:
+        """A worker is gone: its begun runs are lost, the others go back into the queue."""
+        await self.maintenance.lose(session, detail)
+
+    def hear(self, session: Session) -> None:
+        """A sign of life."""
+        self._parts.sessions.hear(session)
+
+    def set_capacity(self, session: Session, runs: int) -> None:
+        """How many runs the worker holds at most, begun or not."""
+        session.capacity = runs
+        self._parts.dispatcher.notice_room()
+
+    def begun(self, session: Session, run: RunId, token: int, at: datetime) -> None:
+        """An attempt reached its task's code."""
+        self.attempts.begun(session, run, token, at)
+
+    def ended(self, session: Session, ends: Sequence[AttemptEnd]) -> None:
+        """Attempts are over."""
+        self.attempts.ended(session, ends)
+
+    def logged(
+        self, session: Session, run: RunId, token: int, lines: tuple[LogLine, ...], dropped: int
+    ) -> None:
+        """A run logged lines."""
+        self.attempts.logged(session, run, token, lines, dropped)
+
+    async def drain(self) -> None:
+        """Let every connected worker finish what has begun, and give it nothing more."""
+        for session in list(self._parts.sessions):
+            session.draining = True
+        await self._parts.dispatcher.barrier()
+        for session in list(self._parts.sessions):
+            session.port.drain()
+
+    async def statistics(self) -> EngineStatistics:
+        """Numbers for metrics."""
+        sessions = list(self._parts.sessions)
+        return EngineStatistics(
+            store=await self._store.statistics(),
+            workers=len(sessions),
+            slots=sum(session.worker.slots for session in sessions),
+            held_runs=sum(len(session.held) for session in sessions),
+        )
+
+
+def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundation:
+    ids = Ids(store)
+    directory = Directory(store, clock)
+    sessions = Sessions(store, clock, ids, settings.server, settings.lease)
+    return Foundation(
+        store=store,
+        clock=clock,
+        ids=ids,
+        directory=directory,
+        sessions=sessions,
+        dispatcher=Dispatcher(store, clock, directory, sessions),
+        watch=Watch(store, clock),
+    )

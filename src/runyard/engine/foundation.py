@@ -1,0 +1,24 @@
+"""What most parts of the engine stand on."""
+
+from dataclasses import dataclass
+
+from runyard.engine.clock import Clock
+from runyard.engine.directory import Directory
+from runyard.engine.dispatch import Dispatcher
+from runyard.engine.ids import Ids
+from runyard.engine.sessions import Sessions
+from runyard.engine.watch import Watch
+from runyard.stores.base import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Foundation:
+    """The parts that decide nothing about single runs, composed once."""
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    directory: Directory
+    sessions: Sessions
+    dispatcher: Dispatcher
+    watch: Watch

@@ -1,0 +1,264 @@
+"""What keeps every run moving when nobody calls.
+
+Duties, each in its own loop, each knowing when it is next needed, none writing when there is nothing
+to do:
+
+stage      scheduled runs whose instant has come go into the queue; schedules whose fire time has
+           come start their runs. Sleeps until the earliest instant that the database knows.
+rescue     sessions that fell silent lose their leases; their begun runs are retried or failed, the
+           others go back to their places in the queue.
+prune      ended runs past their retention are deleted, a few at a time.
+watch over gates are looked at in the database now and then, in case a notice was missed; on a
+           shared database other servers' starts are found this way.
+
+A duty that fails says so and is tried again; it never takes the others with it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from runyard.engine.attempts import Attempts
+from runyard.engine.foundation import Foundation
+from runyard.engine.retries import retry_delay
+from runyard.engine.schedules import Schedules
+from runyard.engine.sessions import HeldRun, Session
+from runyard.engine.tokens import Tokens
+from runyard.engine.transitions import sources, target
+from runyard.model.errors import RunyardError
+from runyard.model.runs import Outcome, RunError
+from runyard.model.states import FINAL_STATES, Cause
+from runyard.stores.base import Finish, LeasedRun, Move
+from runyard.telemetry import (
+    CLOCK_JUMPED,
+    MAINTENANCE_FAILED,
+    RUNS_PRUNED,
+    RUNS_RESCUED,
+    WORKER_GONE,
+    emit,
+)
+
+STAGED_AT_ONCE = 500
+RESCUED_AT_ONCE = 200
+PRUNED_AT_ONCE = 50
+FIRED_AT_ONCE = 100
+SHARED_LOOK = timedelta(seconds=1)
+LONGEST_SLEEP = timedelta(minutes=1)
+HEARTBEAT = timedelta(seconds=3)
+PRUNE_EVERY = timedelta(minutes=10)
+NOTE_USES_EVERY = timedelta(minutes=5)
+CLOCK_EVERY = timedelta(seconds=30)
+AFTER_FAILURE = timedelta(seconds=1)
+LARGEST_JUMP = timedelta(seconds=1)
+
+
+class Maintenance:
+    """Does the duties that nobody asks for."""
+
+    def __init__(
+        self, foundation: Foundation, attempts: Attempts, schedules: Schedules, tokens: Tokens
+    ) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._directory = foundation.directory
+        self._sessions = foundation.sessions
+        self._dispatcher = foundation.dispatcher
+        self._attempts = attempts
+        self._schedules = schedules
+        self._tokens = tokens
+        self._watch = foundation.watch
+        self._due_wakeup = attempts.scheduled_wakeup
+
+    def expect(self) -> None:
+        """Something is due at an instant that the database now knows."""
+        self._due_wakeup.set()
+
+    async def open(self) -> None:
+        """Put right what an earlier life of this server left: its sessions are over."""
+        await self._store.workers.expire_sessions(self._clock.now(), self._sessions.server)
+        await self.rescue()
+        for company in await self._store.companies.list():
+            self._dispatcher.set_weight(company.id, company.weight)
+        await self._dispatcher.notice_occupied()
+
+    async def run(self) -> None:
+        """Do every duty until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._stage_forever())
+            group.create_task(self._every("heartbeats", HEARTBEAT, self._look_after_sessions))
+            group.create_task(self._every("prune", PRUNE_EVERY, self.prune))
+            group.create_task(self._every("token uses", NOTE_USES_EVERY, self._tokens.note_uses))
+            look = SHARED_LOOK if self._store.is_shared else LONGEST_SLEEP
+            group.create_task(self._every("gates", look, self._look_at_gates))
+            if self._store.is_shared:
+                group.create_task(self._every("rescue", SHARED_LOOK, self._rescue_expired))
+                group.create_task(self._every("clock", CLOCK_EVERY, self._follow_clock))
+
+    # ------------------------------------------------------------ stage
+
+    async def stage(self) -> None:
+        """Queue what has become due and fire schedules, all of it."""
+        while True:
+            staged = await self._store.runs.stage(self._clock.now(), STAGED_AT_ONCE)
+            for gate, company, _ in staged:
+                self._dispatcher.notice(gate, company)
+            if sum(count for _, _, count in staged) < STAGED_AT_ONCE:
+                break
+        while await self._schedules.fire_due(FIRED_AT_ONCE) == FIRED_AT_ONCE:
+            pass
+
+    async def _stage_forever(self) -> None:
+        while True:
+            await self._attempt("stage", self.stage)
+            sleep = await self._until_next_due()
+            await self._clock.wait(self._due_wakeup, sleep)
+
+    async def _until_next_due(self) -> timedelta:
+        longest = SHARED_LOOK if self._store.is_shared else LONGEST_SLEEP
+        try:
+            instants = (
+                await self._store.runs.next_due_at(),
+                await self._store.schedules.next_fire_at(),
+            )
+        except RunyardError:
+            return AFTER_FAILURE
+        known = [at for at in instants if at is not None]
+        if not known:
+            return longest
+        return min(longest, max(min(known) - self._clock.now(), timedelta()))
+
+    # ------------------------------------------------------------ rescue
+
+    async def lose(self, session: Session, detail: str) -> None:
+        """A session is gone: void its leases and see to its runs."""
+        if not session.is_open:
+            return
+        self._sessions.forget(session)
+        await self._dispatcher.barrier()
+        held = [run for run in session.held.values() if not run.ending]
+        emit(
+            WORKER_GONE,
+            worker_id=session.worker.id,
+            session_id=session.id,
+            held=len(held),
+            detail=detail,
+        )
+        await self._store.workers.close_session(session.id, self._clock.now())
+        await self._give_back(held)
+
+    async def rescue(self) -> int:
+        """See to running runs whose session is over; how many there were."""
+        rescued = 0
+        while True:
+            abandoned = await self._store.runs.abandoned(RESCUED_AT_ONCE)
+            if not abandoned:
+                break
+            await self._rescue(abandoned)
+            rescued += len(abandoned)
+        if rescued:
+            emit(RUNS_RESCUED, count=rescued)
+        return rescued
+
+    async def _rescue(self, abandoned: Sequence[LeasedRun]) -> None:
+        begun = [await self._lost(run) for run in abandoned if run.begun_at is not None]
+        unbegun = [self._put_back(run) for run in abandoned if run.begun_at is None]
+        if begun:
+            await self._store.runs.finish(begun)
+            self._watch.ended([end.run_id for end in begun if end.state in FINAL_STATES])
+        if unbegun:
+            await self._store.runs.move(unbegun)
+        for run in abandoned:
+            self._dispatcher.notice(run.gate_id, run.company_id)
+        self.expect()
+
+    async def _lost(self, run: LeasedRun) -> Finish:
+        """The end of an attempt whose worker disappeared: another attempt, or none left."""
+        version = await self._directory.version(run.version_id)
+        policy = version.declaration.policies.retry
+        delay = retry_delay(Outcome.LOST, run.attempt, policy, self._clock.chance())
+        now = self._clock.now()
+        cause = Cause.WORKER_LOST if delay is None else Cause.RETRIED
+        return Finish(
+            run_id=run.run_id,
+            company_id=run.company_id,
+            token=run.token,
+            state=target(cause),
+            cause=cause if delay is None else None,
+            outcome=Outcome.LOST,
+            finished_at=now,
+            error=RunError(kind="WorkerLost", message="its worker disappeared"),
+            due_at=None if delay is None else now + delay,
+            rank=None if delay is None else run.rank,
+        )
+
+    def _put_back(self, run: LeasedRun) -> Move:
+        return Move(
+            run_id=run.run_id,
+            company_id=run.company_id,
+            sources=sources(Cause.RECALLED),
+            state=target(Cause.RECALLED),
+            at=self._clock.now(),
+            token=run.token,
+            unbegun_attempt_only=True,
+        )
+
+    async def _give_back(self, held: Sequence[HeldRun]) -> None:
+        self._attempts.lost([run for run in held if run.begun_at is not None])
+        if unbegun := [run for run in held if run.begun_at is None]:
+            await self._dispatcher.hand_back(unbegun)
+
+    async def _look_after_sessions(self) -> None:
+        for session in self._sessions.silent():
+            await self.lose(session, "no sign of life within its lease")
+        if self._store.is_shared and (busy := [s for s in self._sessions if s.held]):
+            await self._sessions.renew(busy)
+
+    async def _rescue_expired(self) -> None:
+        """Void the leases of sessions that nobody renews: their server died."""
+        if await self._store.runs.abandoned(1):
+            await self.rescue()
+
+    # ------------------------------------------------------------ the rest
+
+    async def prune(self) -> None:
+        """Delete ended runs past their retention."""
+        now = self._clock.now()
+        for company in await self._store.companies.list():
+            for task in await self._store.tasks.list(company.id, include_withdrawn=True):
+                version = await self._directory.version(task.version_id)
+                keep = version.declaration.policies.retention or company.retention
+                pruned = 0
+                while True:
+                    count = await self._store.runs.prune(
+                        company.id, task.id, now - keep, PRUNED_AT_ONCE
+                    )
+                    pruned += count
+                    if count < PRUNED_AT_ONCE:
+                        break
+                if pruned:
+                    emit(RUNS_PRUNED, company_id=company.id, task_id=task.id, count=pruned)
+
+    async def _look_at_gates(self) -> None:
+        if self._store.is_shared:
+            await self._directory.refresh_gates()
+        await self._dispatcher.notice_occupied()
+
+    async def _follow_clock(self) -> None:
+        jump = self._clock.adjust(await self._store.database_now())
+        if abs(jump) > LARGEST_JUMP:
+            emit(CLOCK_JUMPED, by=jump.total_seconds())
+            self.expect()
+
+    async def _every(
+        self, duty: str, interval: timedelta, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            await self._clock.wait(asyncio.Event(), interval)
+            await self._attempt(duty, work)
+
+    async def _attempt(self, duty: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except RunyardError as problem:
+            emit(MAINTENANCE_FAILED, duty=duty, detail=problem.detail)
+            await self._clock.wait(asyncio.Event(), AFTER_FAILURE)

@@ -1,0 +1,50 @@
+"""A company's orchestrator: the switch that lets its queued runs start, or holds them all back."""
+
+import msgspec
+
+from runyard.engine.foundation import Foundation
+from runyard.engine.steering import Steering
+from runyard.model.companies import Company
+from runyard.model.states import RunState
+
+
+class OrchestratorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether runs may start, and how many are where."""
+
+    runnable: bool
+    counts: dict[RunState, int]
+    """Runs in each state that is not final."""
+
+
+class Orchestrator:
+    """Pauses and resumes companies."""
+
+    def __init__(self, foundation: Foundation, steering: Steering) -> None:
+        self._store = foundation.store
+        self._directory = foundation.directory
+        self._dispatcher = foundation.dispatcher
+        self._steering = steering
+
+    async def status(self, company: Company) -> OrchestratorStatus:
+        """How it stands."""
+        now = await self._directory.company_by_id(company.id)
+        counts = await self._store.runs.state_counts(company.id)
+        return OrchestratorStatus(runnable=now.runnable, counts=counts)
+
+    async def pause(self, company: Company) -> None:
+        """Hold every run back. Once this returns none starts; those that have begun go on."""
+        gates = [gate.id for gate in self._directory.gates_of(company.id)]
+        with self._directory.closing(gates):
+            await self._store.companies.set_runnable(company.id, runnable=False)
+        await self._reread()
+        await self._steering.hold_back(company.id)
+
+    async def resume(self, company: Company) -> None:
+        """Let runs start again."""
+        await self._store.companies.set_runnable(company.id, runnable=True)
+        await self._reread()
+        await self._dispatcher.notice_occupied()
+
+    async def _reread(self) -> None:
+        await self._directory.refresh_gates()
+        self._directory.forget()

@@ -1,0 +1,199 @@
+"""Single runs: looked at, waited for, stopped, held aside, started again."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from runyard.engine.clock import to_micros
+from runyard.engine.foundation import Foundation
+from runyard.engine.starts import Starts
+from runyard.engine.steering import KillReport, Steering
+from runyard.engine.transitions import next_state, sources, target
+from runyard.model.companies import Company
+from runyard.model.errors import IllegalTransition, RunNotFound
+from runyard.model.ids import CompanyId, RunId, SessionId, decode_public_id
+from runyard.model.runs import Attempt, Run
+from runyard.model.states import Cause, RunState
+from runyard.stores.base import LeasedRun, Move, Position, RunFilter, RunPage, RunValues
+
+LONGEST_WAIT = timedelta(minutes=5)
+TRIES = 20
+"""How often a change is tried again when the run moves under it at the same moment."""
+
+
+class Runs:
+    """Everything a caller may do with runs that exist."""
+
+    def __init__(self, foundation: Foundation, starts: Starts, steering: Steering) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._starts = starts
+        self._dispatcher = foundation.dispatcher
+        self._steering = steering
+        self._watch = foundation.watch
+
+    # ------------------------------------------------------------ looking
+
+    async def load(self, company: Company, ref: str) -> Run:
+        """The run of this id or public id; raises RunNotFound."""
+        found: Run | None = None
+        if ref.isascii() and ref.isdigit() and len(ref) < 19:
+            found = await self._store.runs.find(company.id, RunId(int(ref)))
+        elif (raw := decode_public_id(ref)) is not None:
+            found = await self._store.runs.find_by_public_id(company.id, raw)
+        if found is None:
+            raise RunNotFound(f"there is no run {ref!r}")
+        return found
+
+    async def find_many(self, company: Company, runs: Sequence[RunId]) -> list[Run]:
+        """Several runs; unknown ones are absent."""
+        return await self._store.runs.find_many(company.id, runs)
+
+    async def page(
+        self, company: Company, wanted: RunFilter, after: Position | None, limit: int
+    ) -> RunPage:
+        """Runs newest first."""
+        return await self._store.runs.page(company.id, wanted, after, limit)
+
+    async def values(self, company: Company, run: RunId) -> RunValues:
+        """Input, output and error; raises RunNotFound."""
+        values = await self._store.runs.values(company.id, run)
+        if values is None:
+            raise RunNotFound(f"there is no run {run}")
+        return values
+
+    async def outputs(self, company: Company, runs: Sequence[RunId]) -> dict[RunId, RunValues]:
+        """The values of several runs."""
+        return await self._store.runs.outputs(company.id, runs)
+
+    async def attempts(self, company: Company, run: RunId) -> list[Attempt]:
+        """Its ended attempts."""
+        return await self._store.runs.attempts(company.id, run)
+
+    async def wait(self, company: Company, ref: str, patience: timedelta) -> Run:
+        """The run once it has ended, or as it is when the time is over; raises RunNotFound."""
+        run = await self.load(company, ref)
+        if run.is_final:
+            return run
+        waited = await self._watch.wait(company.id, run.id, min(patience, LONGEST_WAIT))
+        if waited is None:
+            raise RunNotFound(f"there is no run {ref!r}")
+        return waited
+
+    # ------------------------------------------------------------ changing
+
+    async def cancel(self, company: Company, ref: str) -> Run:
+        """End a run whatever its state. Once this returns it does not execute, and never will.
+
+        Raises RunNotFound, IllegalTransition when it has ended already.
+        """
+        run = await self.load(company, ref)
+        for _ in range(TRIES):
+            next_state(run.state, Cause.CANCELLED)  # raises for ended runs
+            if run.state is RunState.RUNNING:
+                await self._steering.kill([lease_of(run)])
+            else:
+                await self._move(run, Cause.CANCELLED)
+            run = await self.load(company, str(run.id))
+            if run.is_final:
+                return run
+        raise IllegalTransition(f"run {run.id} keeps changing; try again")
+
+    async def kill(self, company: Company, ref: str) -> KillReport:
+        """End a run that is executing; raises IllegalTransition when it is not."""
+        run = await self.load(company, ref)
+        if run.state not in {RunState.RUNNING, RunState.WAITING}:
+            raise IllegalTransition(f"run {run.id} is {run.state}, not running")
+        return await self._steering.kill([lease_of(run)])
+
+    async def park(self, company: Company, ref: str) -> Run:
+        """Hold a queued or scheduled run aside; raises IllegalTransition for others."""
+        run = await self.load(company, ref)
+        if run.state is RunState.RUNNING and run.begun_at is None:
+            run = await self._taken_back(company, run)
+        return await self._change(company, run, Cause.PARKED)
+
+    async def release(self, company: Company, ref: str) -> Run:
+        """Let a parked run into the queue, or to its due instant if that is still to come."""
+        run = await self.load(company, ref)
+        is_later = run.due_at is not None and run.due_at > self._clock.now()
+        return await self._change(company, run, Cause.POSTPONED if is_later else Cause.RELEASED)
+
+    async def restart(
+        self, company: Company, ref: str, *, parked: bool = False, same_version: bool = False
+    ) -> Run:
+        """Start a new run with the input of an ended one; raises IllegalTransition for others."""
+        run = await self.load(company, ref)
+        if not run.is_final:
+            raise IllegalTransition(f"run {run.id} is {run.state}; only ended runs are restarted")
+        new = await self._starts.restart(company, run, parked=parked, same_version=same_version)
+        return await self.load(company, str(new))
+
+    async def _taken_back(self, company: Company, run: Run) -> Run:
+        """The run after an attempt to take it back from its worker before it begins."""
+        await self._dispatcher.barrier()
+        taken = await self._steering.take_back([run.id])
+        if taken:
+            await self._dispatcher.hand_back(taken)
+        return await self.load(company, str(run.id))
+
+    async def _change(self, company: Company, run: Run, cause: Cause) -> Run:
+        next_state(run.state, cause)
+        moved = await self._move(run, cause)
+        if not moved:
+            run = await self.load(company, str(run.id))
+            next_state(run.state, cause)
+            moved = await self._move(run, cause)
+        if not moved:
+            raise IllegalTransition(f"run {run.id} keeps changing; try again")
+        return moved[0]
+
+    async def _move(self, run: Run, cause: Cause) -> list[Run]:
+        now = self._clock.now()
+        state = target(cause)
+        queued = state is RunState.QUEUED
+        if queued:
+            self._dispatcher.notice(run.gate_id, run.company_id)
+        moved = await self._store.runs.move(
+            [
+                Move(
+                    run_id=run.id,
+                    company_id=run.company_id,
+                    sources=tuple(s for s in sources(cause) if s is not RunState.RUNNING),
+                    state=state,
+                    cause=cause if not run.is_final and state is RunState.CANCELLED else None,
+                    at=now,
+                    due_at=run.due_at if state is RunState.SCHEDULED else None,
+                    rank=self._rank_again(run, now) if queued else None,
+                )
+            ]
+        )
+        await self._told_of(moved)
+        return moved
+
+    def _rank_again(self, run: Run, now: datetime) -> int:
+        """Its place when it enters the queue only now: as if it had been created now."""
+        since = run.due_at or run.created_at
+        return run.rank + max(to_micros(now) - to_micros(since), 0)
+
+    async def _told_of(self, moved: Sequence[Run]) -> None:
+        if not moved:
+            return
+        self._watch.ended([run.id for run in moved if run.is_final])
+        await self._watch.changed(moved[0].company_id, [run.id for run in moved])
+
+
+def lease_of(run: Run) -> LeasedRun:
+    """The lease under which a run is held, as far as the run itself tells."""
+    return LeasedRun(
+        run_id=run.id,
+        company_id=CompanyId(run.company_id),
+        task_id=run.task_id,
+        version_id=run.version_id,
+        gate_id=run.gate_id,
+        session_id=SessionId(0),
+        token=run.lease_token,
+        attempt=run.attempt,
+        begun_at=run.begun_at,
+        priority=run.priority,
+        rank=run.rank,
+    )

@@ -1,0 +1,251 @@
+"""Worker sessions: who is connected, what each holds, and whether it still lives.
+
+A session is one connection's life and the holder of leases. Whatever a worker reports is judged
+here against the lease token it was given: a report under another token changes nothing. The door
+that a worker came through is a `WorkerPort`; the engine never knows which one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from runyard.engine.clock import Clock
+from runyard.engine.ids import Ids
+from runyard.model.companies import Company
+from runyard.model.errors import NoWorker
+from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, VersionId, WorkerId
+from runyard.model.runs import Outcome, RunError
+from runyard.model.tasks import Declaration, Version
+from runyard.model.workers import Worker, WorkerState
+from runyard.stores.base import ClaimedRun, Store
+
+
+class HeldRun(msgspec.Struct):
+    """A run that a session holds, as this server knows it."""
+
+    run_id: RunId
+    public_id: bytes
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    token: int
+    attempt: int
+    """Attempts that had begun before this one."""
+    rank: int
+    begun_at: datetime | None = None
+    ending: bool = False
+    """Its end is being recorded, or it was taken back: later reports change nothing."""
+
+
+class AssignedRun(msgspec.Struct, frozen=True):
+    """What a port hands to its worker."""
+
+    claimed: ClaimedRun
+    steps: tuple[tuple[str, int, bytes], ...] = ()
+
+
+class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended, as the worker reports it."""
+
+    run_id: RunId
+    token: int
+    outcome: Outcome
+    finished_at: datetime
+    begun_at: datetime | None = None
+    output: bytes | None = None
+    error: RunError | None = None
+    logged_errors: int = 0
+
+
+class WorkerHello(msgspec.Struct, frozen=True, kw_only=True):
+    """Who connects."""
+
+    name: str
+    version: str
+    host: str
+    os: str
+    address: str
+    slots: int
+    labels: tuple[str, ...] = ()
+    isolation: str = ""
+    company_id: CompanyId | None = None
+    """The company it serves; None: all."""
+    allowed: bool = False
+    """Whether it comes allowed (the embedded worker, or one with a join token)."""
+
+
+class WorkerPort(Protocol):
+    """A connected worker, as the engine speaks to it."""
+
+    def introduce(self, version: Version, company: Company) -> None:
+        """Tell it of a version before its first run."""
+
+    def assign(self, runs: Sequence[AssignedRun]) -> None:
+        """Hand it claimed runs, in order."""
+
+    async def recall(self, runs: Sequence[HeldRun]) -> set[RunId]:
+        """Take back those that have not begun; which. None when the worker does not answer."""
+
+    async def kill(self, runs: Sequence[HeldRun]) -> set[RunId]:
+        """End these; those of which no code executes any more when this returns."""
+
+    async def inspect(
+        self, company: Company, bundle_digest: str, on_line: Callable[[str], None]
+    ) -> tuple[Declaration, ...]:
+        """The tasks in a bundle; raises CodeRefused."""
+
+    def drain(self) -> None:
+        """Take no further runs, finish what has begun, leave."""
+
+
+class Session:
+    """One connected worker."""
+
+    def __init__(
+        self, session_id: SessionId, worker: Worker, port: WorkerPort, isolation: str
+    ) -> None:
+        self.id = session_id
+        self.worker = worker
+        self.port = port
+        self.isolation = isolation
+        self.labels = frozenset(worker.labels)
+        self.capacity = 0
+        self.held: dict[RunId, HeldRun] = {}
+        self.claiming = 0
+        """Runs asked for in claims that are under way."""
+        self.introduced: set[VersionId] = set()
+        self.last_heard = timedelta()
+        self.renewed = timedelta.min
+        self.is_open = True
+        self.draining = False
+
+    @property
+    def room(self) -> int:
+        """How many further runs it takes now."""
+        if not self.is_open or self.draining:
+            return 0
+        return self.capacity - len(self.held) - self.claiming
+
+    def serves(self, company: CompanyId) -> bool:
+        """Whether it executes runs of this company."""
+        return self.worker.company_id is None or self.worker.company_id == company
+
+    def has_labels(self, labels: Iterable[str]) -> bool:
+        """Whether it has all of these."""
+        return self.labels.issuperset(labels)
+
+    def unbegun(self) -> list[HeldRun]:
+        """Runs that were claimed for it and have not begun."""
+        return [held for held in self.held.values() if held.begun_at is None and not held.ending]
+
+
+class Sessions:
+    """The workers connected to this server."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, server: str, lease: timedelta) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self.server = server
+        self.lease = lease
+        self._open: dict[SessionId, Session] = {}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._open.values())
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def connect(self, port: WorkerPort, hello: WorkerHello) -> Session:
+        """Open a session for a worker that is allowed to execute."""
+        worker = await self._store.workers.register(await self._worker_from(hello))
+        session_id = SessionId(await self._ids.take())
+        now = self._clock.now()
+        await self._store.workers.open_session(
+            session_id, worker.id, self.server, self.lease_end(now), now
+        )
+        session = Session(session_id, worker, port, hello.isolation)
+        session.last_heard = session.renewed = self._clock.monotonic()
+        self._open[session_id] = session
+        return session
+
+    def forget(self, session: Session) -> None:
+        """It is gone; nothing more is claimed for it."""
+        session.is_open = False
+        self._open.pop(session.id, None)
+
+    def hear(self, session: Session) -> None:
+        """It gave a sign of life."""
+        session.last_heard = self._clock.monotonic()
+
+    def silent(self) -> list[Session]:
+        """Sessions whose lease has lapsed without a sign of life."""
+        deadline = self._clock.monotonic() - self.lease
+        return [session for session in self._open.values() if session.last_heard < deadline]
+
+    def holder(self, run: RunId) -> tuple[Session, HeldRun] | None:
+        """Who holds a run."""
+        for session in self._open.values():
+            held = session.held.get(run)
+            if held is not None:
+                return session, held
+        return None
+
+    def holders(self, runs: Iterable[RunId]) -> dict[Session, list[HeldRun]]:
+        """Who holds each of these runs; runs that nobody here holds are absent."""
+        found: dict[Session, list[HeldRun]] = {}
+        for run in runs:
+            if (pair := self.holder(run)) is not None:
+                found.setdefault(pair[0], []).append(pair[1])
+        return found
+
+    def fitting(self, company: CompanyId, labels: Iterable[str]) -> list[Session]:
+        """Sessions that could execute runs of this company with these labels."""
+        wanted = frozenset(labels)
+        return [s for s in self._open.values() if s.serves(company) and s.has_labels(wanted)]
+
+    def inspector(self, company: CompanyId) -> Session:
+        """A session that can look into a bundle; raises NoWorker."""
+        able = [s for s in self._open.values() if s.serves(company) and not s.draining]
+        if not able:
+            raise NoWorker("no worker is connected that could inspect the bundle")
+        return min(able, key=lambda session: len(session.held))
+
+    def lease_end(self, now: datetime) -> datetime:
+        """Until when a lease lasts that is renewed now. On a database of our own this process
+        knows whether its workers live, and a restart voids every lease: no row needs renewing."""
+        return (
+            now + self.lease if self._store.is_shared else datetime.max.replace(tzinfo=now.tzinfo)
+        )
+
+    def is_stale(self, session: Session) -> bool:
+        """Whether its lease row may have lapsed while it held nothing (on a shared database)."""
+        return self._store.is_shared and self._clock.monotonic() - session.renewed > self.lease / 3
+
+    async def renew(self, sessions: Sequence[Session]) -> None:
+        """Keep the leases of these sessions on a shared database."""
+        now = self._clock.monotonic()
+        for session in sessions:
+            session.renewed = now
+        until = self.lease_end(self._clock.now())
+        await self._store.workers.renew([session.id for session in sessions], until)
+
+    async def _worker_from(self, hello: WorkerHello) -> Worker:
+        return Worker(
+            id=WorkerId(await self._ids.take()),
+            company_id=hello.company_id,
+            name=hello.name,
+            state=WorkerState.ALLOWED if hello.allowed else WorkerState.REQUEST,
+            version=hello.version,
+            host=hello.host,
+            os=hello.os,
+            address=hello.address,
+            slots=hello.slots,
+            labels=hello.labels,
+            created_at=self._clock.now(),
+            last_seen_at=self._clock.now(),
+            draining=False,
+        )

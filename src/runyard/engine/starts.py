@@ -1,0 +1,302 @@
+"""Starting runs: values checked against the declaration, pinned to the current version, one piece.
+
+All runs of a request start, or none. What is acknowledged is on disk.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from runyard.engine.files import Files
+from runyard.engine.foundation import Foundation
+from runyard.engine.ranks import rank
+from runyard.model.companies import Company
+from runyard.model.errors import (
+    FieldProblem,
+    IdempotencyConflict,
+    InputRefused,
+    QueueFull,
+    TaskNotRunnable,
+    TooLarge,
+)
+from runyard.model.ids import CompanyId, RunId, ScheduleId, encode_public_id
+from runyard.model.runs import Run
+from runyard.model.states import RunState, Trigger
+from runyard.model.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY, Task
+from runyard.stores.base import NewRun, StartKey
+
+VALUES_LIMIT = 4 * 1024 * 1024
+"""Bytes of a run's input or output."""
+MOST_RUNS = 1_000
+"""Runs in one start."""
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that a caller asks for."""
+
+    task: str
+    input: bytes = b"{}"
+    """JSON object of the named inputs."""
+    priority: int | None = None
+    due_at: datetime | None = None
+    parked: bool = False
+    trigger: Trigger = Trigger.API
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Same key, same runs: the key, and a digest of the request it belongs to."""
+
+    text: str
+    request_digest: bytes
+
+
+class StartedRun(msgspec.Struct, frozen=True):
+    """A run that was started."""
+
+    id: RunId
+    public_id: str
+    state: RunState
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """What a start led to."""
+
+    runs: tuple[StartedRun, ...]
+    repeated: bool
+    """The idempotency key was known: these are the runs of the first request."""
+
+
+class Starts:
+    """Starts runs."""
+
+    def __init__(self, foundation: Foundation, files: Files, ageing: timedelta) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._ids = foundation.ids
+        self._directory = foundation.directory
+        self._dispatcher = foundation.dispatcher
+        self._files = files
+        self._watch = foundation.watch
+        self._ageing = ageing
+        self.on_scheduled: Callable[[], None] = _nothing
+        """Called when a run was started that is due later."""
+        self._started: dict[CompanyId, int] = {}
+        """Queued runs of each company when they were last counted, plus starts since."""
+
+    async def start(
+        self,
+        company: Company,
+        requests: Sequence[StartRequest],
+        *,
+        key: IdempotencyKey | None = None,
+    ) -> Started:
+        """Start these runs, all or none; durable when this returns.
+
+        Raises TaskNotFound, TaskNotRunnable, InputRefused, TooLarge, QueueFull, IdempotencyConflict,
+        Overloaded.
+        """
+        await self._refuse_too_many(company, len(requests))
+        now = self._clock.now()
+        first = await self._ids.take(len(requests))
+        runs = [
+            await self._new_run(company, request, RunId(first + at), now)
+            for at, request in enumerate(requests)
+        ]
+        return await self._insert(company, runs, self._start_key(company, key, runs, now))
+
+    async def restart(
+        self, company: Company, run: Run, *, parked: bool, same_version: bool
+    ) -> RunId:
+        """Start a new run with the input of an ended one, one level up."""
+        values = await self._store.runs.values(company.id, run.id)
+        task = await self._directory.task_by_id(company.id, run.task_id)
+        raw = b"{}" if values is None else values.input
+        now = self._clock.now()
+        if same_version:
+            version_id = run.version_id
+        else:
+            self._refuse_stopped(task)
+            version_id = task.version_id
+            (await self._directory.input_shape(version_id)).accept(raw)
+        state = RunState.PARKED if parked else RunState.QUEUED
+        new = NewRun(
+            id=RunId(await self._ids.take()),
+            public_id=self._clock.new_public_id(),
+            company_id=company.id,
+            task_id=task.id,
+            version_id=version_id,
+            gate_id=task.gate_id,
+            state=state,
+            priority=run.priority,
+            rank=rank(now, run.priority, self._ageing),
+            created_at=now,
+            queued_at=None if parked else now,
+            input=raw,
+            level=run.level + 1,
+            restarted_from=run.id,
+            trigger=Trigger.RESTART,
+        )
+        await self._insert(company, [new], None)
+        return new.id
+
+    async def scheduled_run(
+        self,
+        company: Company,
+        task: Task,
+        schedule: ScheduleId,
+        raw: bytes,
+        priority: int | None,
+        due_at: datetime,
+    ) -> NewRun:
+        """The run that a schedule starts at a fire time; the schedule's own piece inserts it."""
+        self._refuse_stopped(task)
+        accepted = (await self._directory.input_shape(task.version_id)).accept(raw)
+        priority = await self._priority(company, task, priority)
+        return NewRun(
+            id=RunId(await self._ids.take()),
+            public_id=self._clock.new_public_id(),
+            company_id=company.id,
+            task_id=task.id,
+            version_id=task.version_id,
+            gate_id=task.gate_id,
+            state=RunState.QUEUED,
+            priority=priority,
+            rank=rank(due_at, priority, self._ageing),
+            created_at=self._clock.now(),
+            due_at=due_at,
+            queued_at=self._clock.now(),
+            input=accepted,
+            trigger=Trigger.SCHEDULE,
+            schedule_id=schedule,
+        )
+
+    async def _insert(
+        self, company: Company, runs: Sequence[NewRun], key: StartKey | None
+    ) -> Started:
+        for gate in {run.gate_id for run in runs if run.state is RunState.QUEUED}:
+            self._dispatcher.notice(
+                gate, company.id
+            )  # before the write: the claim shares its group
+        outcome = await self._store.runs.start(runs, key)
+        if not outcome.inserted:
+            return await self._repeated(
+                company, key, outcome.request_digest, outcome.first_run_id, outcome.run_count
+            )
+        self._started[company.id] = self._started.get(company.id, 0) + len(runs)
+        if any(run.state is RunState.SCHEDULED for run in runs):
+            self.on_scheduled()
+        if self._watch.is_followed(company.id):
+            await self._watch.changed(company.id, [run.id for run in runs])
+        return Started(
+            runs=tuple(
+                StartedRun(run.id, encode_public_id(run.public_id), run.state) for run in runs
+            ),
+            repeated=False,
+        )
+
+    async def _repeated(
+        self, company: Company, key: StartKey | None, digest: bytes | None, first: RunId, count: int
+    ) -> Started:
+        if key is None or digest != key.request_digest:
+            raise IdempotencyConflict(
+                "this Idempotency-Key was used for a different request; use a new key"
+            )
+        ids = [RunId(first + at) for at in range(count)]
+        runs = await self._store.runs.find_many(company.id, ids)
+        return Started(
+            runs=tuple(
+                StartedRun(run.id, encode_public_id(run.public_id), run.state) for run in runs
+            ),
+            repeated=True,
+        )
+
+    async def _new_run(
+        self, company: Company, request: StartRequest, run_id: RunId, now: datetime
+    ) -> NewRun:
+        task = await self._directory.task(company.id, request.task)
+        self._refuse_stopped(task)
+        if len(request.input) > VALUES_LIMIT:
+            raise TooLarge(f"the input has {len(request.input)} bytes; allowed: {VALUES_LIMIT}")
+        shape = await self._directory.input_shape(task.version_id)
+        accepted = shape.accept(request.input)
+        if mentioned := shape.files_in(accepted):
+            accepted = await self._files.complete(company, shape, accepted, mentioned)
+        priority = await self._priority(company, task, request.priority)
+        is_later = request.due_at is not None and request.due_at > now
+        state = _first_state(request, is_later)
+        return NewRun(
+            id=run_id,
+            public_id=self._clock.new_public_id(),
+            company_id=company.id,
+            task_id=task.id,
+            version_id=task.version_id,
+            gate_id=task.gate_id,
+            state=state,
+            priority=priority,
+            rank=rank(
+                request.due_at if is_later and request.due_at else now, priority, self._ageing
+            ),
+            created_at=now,
+            due_at=request.due_at if is_later else None,
+            queued_at=now if state is RunState.QUEUED else None,
+            input=accepted,
+            trigger=request.trigger,
+        )
+
+    async def _priority(self, company: Company, task: Task, asked: int | None) -> int:
+        if asked is not None:
+            if not HIGHEST_PRIORITY <= asked <= LOWEST_PRIORITY:
+                allowed = f"{HIGHEST_PRIORITY} to {LOWEST_PRIORITY}, lower first"
+                raise InputRefused(
+                    [FieldProblem(field="priority", seen=str(asked), allowed=allowed)]
+                )
+            return asked
+        version = await self._directory.version(task.version_id)
+        return version.declaration.policies.priority or company.default_priority
+
+    def _start_key(
+        self, company: Company, key: IdempotencyKey | None, runs: Sequence[NewRun], now: datetime
+    ) -> StartKey | None:
+        if key is None:
+            return None
+        return StartKey(
+            company_id=company.id,
+            key=key.text,
+            request_digest=key.request_digest,
+            first_run_id=runs[0].id,
+            run_count=len(runs),
+            created_at=now,
+        )
+
+    def _refuse_stopped(self, task: Task) -> None:
+        if task.withdrawn_at is not None:
+            raise TaskNotRunnable(f"task {task.name!r} was withdrawn: its bundle no longer has it")
+        if not task.runnable:
+            raise TaskNotRunnable(f"task {task.name!r} is set not runnable")
+
+    async def _refuse_too_many(self, company: Company, count: int) -> None:
+        if not 1 <= count <= MOST_RUNS:
+            seen = f"{count} runs"
+            raise InputRefused([FieldProblem(field="runs", seen=seen, allowed=f"1 to {MOST_RUNS}")])
+        if self._started.get(company.id, 0) + count > company.queue_cap:
+            await self._refuse_full_queue(company, count)
+
+    async def _refuse_full_queue(self, company: Company, count: int) -> None:
+        """Count what is really queued; only starts since the last count are known without."""
+        totals = await self._store.runs.queued_totals()
+        queued = self._started[company.id] = totals.get(company.id, 0)
+        if queued + count > company.queue_cap:
+            raise QueueFull(
+                f"company {company.slug!r} has {queued} queued runs; allowed: {company.queue_cap}"
+            )
+
+
+def _first_state(request: StartRequest, is_later: bool) -> RunState:  # noqa: FBT001
+    if request.parked:
+        return RunState.PARKED
+    return RunState.SCHEDULED if is_later else RunState.QUEUED
+
+
+def _nothing() -> None:
+    """Before anybody cares."""

@@ -1,0 +1,92 @@
+"""Tasks: found, opened and closed, their runs killed or cleaned."""
+
+import builtins
+
+from runyard.engine.foundation import Foundation
+from runyard.engine.steering import KillReport, Steering
+from runyard.model.companies import Company
+from runyard.model.errors import VersionNotFound
+from runyard.model.tasks import Task, Version
+
+CLEANED_AT_ONCE = 2_000
+
+
+class Tasks:
+    """Registered code."""
+
+    def __init__(self, foundation: Foundation, steering: Steering) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._directory = foundation.directory
+        self._dispatcher = foundation.dispatcher
+        self._steering = steering
+        self._watch = foundation.watch
+
+    async def load(self, company: Company, ref: str) -> Task:
+        """The task of this id, uuid, public id or name; raises TaskNotFound."""
+        return await self._directory.task(company.id, ref)
+
+    async def list(
+        self, company: Company, *, include_withdrawn: bool = False
+    ) -> builtins.list[Task]:
+        """Tasks of a company, by path and name."""
+        return await self._store.tasks.list(company.id, include_withdrawn=include_withdrawn)
+
+    async def version(self, company: Company, task: Task, number: int | None = None) -> Version:
+        """The current version, or that of this number; raises VersionNotFound."""
+        if number is None or number == task.version:
+            return await self._directory.version(task.version_id)
+        for version in await self._store.tasks.versions(company.id, task.id):
+            if version.number == number:
+                return version
+        raise VersionNotFound(f"task {task.name!r} has no version {number}")
+
+    async def versions(self, company: Company, task: Task) -> builtins.list[Version]:
+        """All versions, newest first."""
+        return await self._store.tasks.versions(company.id, task.id)
+
+    async def set_runnable(self, company: Company, ref: str, *, runnable: bool) -> Task:
+        """Let runs of the task start, or hold them all back. Once closing has returned none starts.
+
+        Raises TaskNotFound.
+        """
+        task = await self._directory.task(company.id, ref)
+        await self._switch(task, runnable=runnable)
+        if runnable:
+            self._dispatcher.notice(task.gate_id, company.id)
+        else:
+            await self._steering.hold_back(company.id, task.gate_id)
+        return await self._directory.task(company.id, str(task.id))
+
+    async def kill(self, company: Company, ref: str) -> KillReport:
+        """End the task's runs that are under way; raises TaskNotFound."""
+        task = await self._directory.task(company.id, ref)
+        leased = await self._store.runs.leased_of_gate(company.id, task.gate_id)
+        begun = [run for run in leased if run.begun_at is not None]
+        unbegun = {run.run_id for run in leased} - {run.run_id for run in begun}
+        held = {h.run_id for h in self._steering.begun_of(company.id, task.gate_id)}
+        begun.extend(run for run in leased if run.run_id in unbegun & held)
+        return await self._steering.kill(begun)
+
+    async def clean(self, company: Company, ref: str) -> int:
+        """Cancel the task's runs that have never begun; how many. Raises TaskNotFound.
+
+        Once this returns none of them starts.
+        """
+        task = await self._directory.task(company.id, ref)
+        cleaned = await self._steering.drop_unbegun(company.id, task.gate_id)
+        while True:
+            ids = await self._store.runs.clean(
+                company.id, task.gate_id, self._clock.now(), CLEANED_AT_ONCE
+            )
+            self._watch.ended(ids)
+            await self._watch.changed(company.id, ids)
+            cleaned += len(ids)
+            if len(ids) < CLEANED_AT_ONCE:
+                return cleaned
+
+    async def _switch(self, task: Task, *, runnable: bool) -> None:
+        with self._directory.closing(() if runnable else (task.gate_id,)):
+            await self._store.tasks.set_runnable(task.company_id, task.id, runnable)
+        await self._directory.refresh_gate(task.gate_id)
+        self._directory.forget()

@@ -1,0 +1,182 @@
+"""Who waits for a run to end, and who follows what happens.
+
+Nothing is kept for runs that nobody watches: publishing looks into two dictionaries. Streams have a
+ring of the company's recent events to resume from, and a bounded queue each; a client that does
+not read gets `Resync` and the end of its stream, never more memory.
+
+On a shared database a run may end through another server; waiting then also looks once a second.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from runyard.engine.clock import Clock
+from runyard.model.ids import CompanyId, RunId
+from runyard.model.logs import LogLine
+from runyard.model.runs import Run
+from runyard.stores.base import Store
+
+RING = 10_000
+CLIENT_QUEUE = 256
+SHARED_LOOK = timedelta(seconds=1)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, in order within this server."""
+
+    sequence: int
+
+
+class StateChanged(Event, frozen=True, kw_only=True, tag="state_changed"):
+    """A run is in another state now."""
+
+    run: Run
+
+
+class Lines(Event, frozen=True, kw_only=True, tag="lines"):
+    """A run logged these lines."""
+
+    run_id: RunId
+    lines: tuple[LogLine, ...]
+
+
+class Progressed(Event, frozen=True, kw_only=True, tag="progressed"):
+    """A run said how far it is."""
+
+    run_id: RunId
+    done: float
+    total: float | None
+
+
+class Resync(Event, frozen=True, kw_only=True, tag="resync"):
+    """Events were missed: the stream ends here; read the state anew and connect again."""
+
+
+class _Follower:
+    """One client's bounded queue."""
+
+    def __init__(self, run: RunId | None) -> None:
+        self.run = run
+        self.events: asyncio.Queue[Event] = asyncio.Queue(CLIENT_QUEUE + 1)
+        self.is_behind = False
+
+    def offer(self, event: Event, run: RunId) -> None:
+        if self.is_behind or (self.run is not None and self.run != run):
+            return
+        if self.events.qsize() >= CLIENT_QUEUE:
+            self.is_behind = True
+            self.events.put_nowait(Resync(sequence=event.sequence))
+            return
+        self.events.put_nowait(event)
+
+
+class Watch:
+    """Waiters and followers of runs."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._sequence = 0
+        self._waiters: dict[RunId, list[asyncio.Event]] = {}
+        self._followers: dict[CompanyId, list[_Follower]] = {}
+        self._rings: dict[CompanyId, deque[tuple[Event, RunId]]] = {}
+
+    def is_followed(self, company: CompanyId) -> bool:
+        """Whether anybody follows events of this company; if not, none need be made."""
+        return company in self._followers
+
+    def ended(self, runs: Sequence[RunId]) -> None:
+        """These runs are final: wake whoever waits for them."""
+        if not self._waiters:
+            return
+        for run in runs:
+            for waiter in self._waiters.pop(run, ()):
+                waiter.set()
+
+    async def changed(self, company: CompanyId, runs: Sequence[RunId]) -> None:
+        """These runs changed: tell followers, if there are any."""
+        if company not in self._followers:
+            return
+        for run in await self._store.runs.find_many(company, runs):
+            self._publish(company, run.id, StateChanged(sequence=self._next(), run=run))
+
+    def logged(self, company: CompanyId, run: RunId, lines: tuple[LogLine, ...]) -> None:
+        """A run logged lines."""
+        if company in self._followers:
+            self._publish(company, run, Lines(sequence=self._next(), run_id=run, lines=lines))
+
+    def progressed(self, company: CompanyId, run: RunId, done: float, total: float | None) -> None:
+        """A run reported progress."""
+        if company in self._followers:
+            event = Progressed(sequence=self._next(), run_id=run, done=done, total=total)
+            self._publish(company, run, event)
+
+    async def wait(self, company: CompanyId, run_id: RunId, patience: timedelta) -> Run | None:
+        """The run once it is final, or as it is when the time is over."""
+        waiter = asyncio.Event()
+        self._waiters.setdefault(run_id, []).append(waiter)
+        deadline = self._clock.monotonic() + patience
+        try:
+            while True:
+                run = await self._store.runs.find(company, run_id)
+                left = deadline - self._clock.monotonic()
+                if run is None or run.is_final or left <= timedelta():
+                    return run
+                look = min(left, SHARED_LOOK) if self._store.is_shared else left
+                await self._clock.wait(waiter, look)
+        finally:
+            waiters = self._waiters.get(run_id, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[run_id]
+
+    async def follow(
+        self, company: CompanyId, run: RunId | None = None, after: int | None = None
+    ) -> AsyncIterator[Event]:
+        """Events of a company, or of one of its runs, from now on or from after a sequence number."""
+        follower = _Follower(run)
+        self._followers.setdefault(company, []).append(follower)
+        try:
+            for event in self._missed(company, run, after):
+                yield event
+                if isinstance(event, Resync):
+                    return
+            while True:
+                event = await follower.events.get()
+                yield event
+                if isinstance(event, Resync):
+                    return
+        finally:
+            self._leave(company, follower)
+
+    def _missed(self, company: CompanyId, run: RunId | None, after: int | None) -> list[Event]:
+        if after is None:
+            return []
+        ring = self._rings.get(company)
+        if ring is None or not ring or ring[0][0].sequence > after + 1:
+            return [] if after == self._sequence else [Resync(sequence=self._sequence)]
+        return [e for e, of in ring if e.sequence > after and (run is None or of == run)]
+
+    def _leave(self, company: CompanyId, follower: _Follower) -> None:
+        followers = self._followers[company]
+        followers.remove(follower)
+        if not followers:
+            del self._followers[company]
+            self._rings.pop(company, None)
+
+    def _publish(self, company: CompanyId, run: RunId, event: Event) -> None:
+        ring = self._rings.get(company)
+        if ring is None:
+            ring = self._rings[company] = deque(maxlen=RING)
+        ring.append((event, run))
+        for follower in self._followers[company]:
+            follower.offer(event, run)
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
