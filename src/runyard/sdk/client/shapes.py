@@ -7,6 +7,27 @@ import msgspec
 
 from runyard.model.states import FINAL_STATES, RunState
 from runyard.protocol import shapes
+from runyard.protocol.shapes import Attempt as Attempt
+from runyard.protocol.shapes import Company as Company
+from runyard.protocol.shapes import CreatedToken as CreatedToken
+from runyard.protocol.shapes import DeployReport as DeployReport
+from runyard.protocol.shapes import Diagnosis as Diagnosis
+from runyard.protocol.shapes import File as File
+from runyard.protocol.shapes import KillReport as KillReport
+from runyard.protocol.shapes import LogLine as LogLine
+from runyard.protocol.shapes import LogPage as LogPage
+from runyard.protocol.shapes import Orchestrator as Orchestrator
+from runyard.protocol.shapes import Reason as Reason
+from runyard.protocol.shapes import Resync as Resync
+from runyard.protocol.shapes import RunLines as RunLines
+from runyard.protocol.shapes import RunProgressed as RunProgressed
+from runyard.protocol.shapes import Schedule as Schedule
+from runyard.protocol.shapes import StartedRun as StartedRun
+from runyard.protocol.shapes import Task as Task
+from runyard.protocol.shapes import TaskField as TaskField
+from runyard.protocol.shapes import Token as Token
+from runyard.protocol.shapes import Version as Version
+from runyard.protocol.shapes import Worker as Worker
 
 
 class Run(shapes.Run, frozen=True, kw_only=True):

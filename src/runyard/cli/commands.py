@@ -1,0 +1,61 @@
+"""Which commands there are. The page of all commands and the program are made from this table."""
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command or a group of commands."""
+
+    name: str
+    home: str
+    """Where its code is found, loaded when the command is used."""
+    summary: str
+
+
+SERVER = (
+    Command("serve", "runyard.cli.serve:serve", "Run a server, with a worker in it."),
+    Command("demo", "runyard.cli.demo:demo", "Show a server at work on real tasks."),
+    Command("doctor", "runyard.cli.doctor:doctor", "Examine an installation."),
+    Command("db", "runyard.cli.database:app", "Look after the database."),
+)
+WORK = (
+    Command("deploy", "runyard.cli.deploy:deploy", "Deploy task code."),
+    Command("task", "runyard.cli.tasks:app", "See and steer tasks."),
+    Command("run", "runyard.cli.runs:app", "Start, follow and steer runs."),
+    Command("schedule", "runyard.cli.schedules:app", "Plan runs."),
+    Command("orchestrator", "runyard.cli.orchestrator:app", "Hold runs back, and let them go."),
+)
+ACCESS = (
+    Command("company", "runyard.cli.companies:app", "Companies, the owners of everything."),
+    Command("token", "runyard.cli.tokens:app", "Tokens, which programs present."),
+)
+GROUPS = (("Server", SERVER), ("Work", WORK), ("Access", ACCESS))
+COMMANDS = (*SERVER, *WORK, *ACCESS)
+
+HEAD = """\
+Usage: runyard COMMAND
+
+Deploys typed Python functions, runs them durably, and answers over HTTP.
+"""
+TAIL = """
+Options:
+  --help, -h    Show this page, or with a command its own.
+  --version     Show the version.
+
+A server is found by RUNYARD_URL and RUNYARD_TOKEN, or by --data DIR, its data folder.
+
+Examples:
+  runyard serve --data ./runyard-data
+  runyard company create acme
+  runyard deploy zip_code.py --company acme
+  runyard run start "Zip code" --company acme -i zip=76131 --wait
+"""
+
+
+def overview() -> str:
+    """The page of all commands."""
+    parts = [HEAD]
+    for title, commands in GROUPS:
+        lines = (f"  {command.name:<13} {command.summary}\n" for command in commands)
+        parts.append(f"\n{title}:\n" + "".join(lines))
+    return "".join([*parts, TAIL])
