@@ -25,6 +25,8 @@ class Report(msgspec.Struct, frozen=True):
     figures: list[Figure]
     verdicts: list[Verdict]
     skipped: list[Skipped]
+    busy_before: dict[System, float]
+    """Which share of all cores other work took just before each system was measured: judge noise by it."""
 
 
 def main() -> None:
@@ -33,15 +35,14 @@ def main() -> None:
     effort = queues.QUICK if chosen.quick else queues.Effort()
     console = wide_console()
     facts = machine.facts(_versions())
-    console.print(
-        f"{machine.described()}; {facts.busy_before:.0%} busy with other work at the start"
-    )
-    found, skipped = _measure_all(_measurements(effort, chosen.only), console)
+    console.print(machine.described())
+    busy: dict[System, float] = {}
+    found, skipped = _measure_all(_measurements(effort, chosen.only), busy, console)
     judged = figures.verdicts(found)
     console.print(figures.table(judged))
     for left_out in skipped:
         console.print(f"skipped: {left_out.system}: {left_out.because}", markup=False)
-    path = _save(Report(facts, chosen.quick, found, judged, skipped), chosen.json)
+    path = _save(Report(facts, chosen.quick, found, judged, skipped, busy), chosen.json)
     console.print(f"saved: {path}", markup=False)
 
 
@@ -78,12 +79,13 @@ def _measurements(effort: queues.Effort, only: list[str] | None) -> dict[System,
 
 
 def _measure_all(
-    wanted: dict[System, Measurement], console: Console
+    wanted: dict[System, Measurement], busy: dict[System, float], console: Console
 ) -> tuple[list[Figure], list[Skipped]]:
     found: list[Figure] = []
     skipped: list[Skipped] = []
     for system, measurement in wanted.items():
-        console.print(f"{system} ...")
+        busy[system] = round(machine.busy_share(1.0), 2)
+        console.print(f"{system} ... ({busy[system]:.0%} of the cores busy with other work)")
         try:
             measured = measurement()
         except (services.ServiceMissing, processes.ProgramFailed, subprocess.TimeoutExpired) as why:
@@ -92,7 +94,7 @@ def _measure_all(
             continue
         found += measured
         for figure in measured:
-            console.print(f"  {figure.metric}: {figures.shown(figure.value)}", markup=False)
+            console.print(f"  {figure.metric}: {figure.summary}", markup=False)
     return found, skipped
 
 
@@ -102,8 +104,8 @@ def _versions() -> dict[str, str]:
 
 def _save(report: Report, path: Path | None) -> Path:
     if path is None:
-        _RESULTS.mkdir(exist_ok=True)
         path = _RESULTS / f"{report.machine.date.replace(' ', '-').replace(':', '')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return path
 

@@ -48,6 +48,13 @@ class Figure(msgspec.Struct, frozen=True):
         """The median of the rounds."""
         return statistics.median(self.values)
 
+    @property
+    def summary(self) -> str:
+        """The median, and the range where there were several rounds."""
+        if len(self.values) == 1:
+            return shown(self.value)
+        return f"{shown(self.value)} ({shown(min(self.values))} to {shown(max(self.values))})"
+
 
 class Skipped(msgspec.Struct, frozen=True):
     """A system that was not measured, and why."""
@@ -86,6 +93,7 @@ class Verdict(msgspec.Struct, frozen=True):
     system: System
     metric: Metric
     value: float
+    summary: str
     against: System | None = None
     reference: float | None = None
     ratio: float | None = None
@@ -125,32 +133,35 @@ _TIMES = frozenset({Metric.PICKUP_P50, Metric.PICKUP_P99})
 
 def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
     """Every target and bound that could be judged, then every figure on its own."""
-    values = {(figure.system, figure.metric): figure.value for figure in figures}
-    judged = [_against_peers(target, values) for target in TARGETS]
-    judged += [_against_bound(bound, values) for bound in BOUNDS]
-    alone = [Verdict(system, metric, value) for (system, metric), value in values.items()]
+    found = {(figure.system, figure.metric): figure for figure in figures}
+    judged = [_against_peers(target, found) for target in TARGETS]
+    judged += [_against_bound(bound, found) for bound in BOUNDS]
+    alone = [
+        Verdict(figure.system, figure.metric, figure.value, figure.summary) for figure in figures
+    ]
     return [verdict for verdict in judged if verdict is not None] + alone
 
 
-Values = dict[tuple[System, Metric], float]
+Found = dict[tuple[System, Metric], Figure]
 
 
-def _against_peers(target: Target, values: Values) -> Verdict | None:
-    ours = values.get((target.system, target.metric))
+def _against_peers(target: Target, found: Found) -> Verdict | None:
+    ours = found.get((target.system, target.metric))
     theirs = [
-        (values[found.system, found.metric], found.system)
-        for found in target.references
-        if (found.system, found.metric) in values
+        (found[reference.system, reference.metric].value, reference.system)
+        for reference in target.references
+        if (reference.system, reference.metric) in found
     ]
     if ours is None or not theirs:
         return None
     is_time = target.metric in _TIMES
     reference, peer = min(theirs) if is_time else max(theirs)
-    ratio = ours / reference
+    ratio = ours.value / reference
     return Verdict(
         target.system,
         target.metric,
-        ours,
+        ours.value,
+        ours.summary,
         against=peer,
         reference=reference,
         ratio=ratio,
@@ -159,12 +170,17 @@ def _against_peers(target: Target, values: Values) -> Verdict | None:
     )
 
 
-def _against_bound(bound: Bound, values: Values) -> Verdict | None:
-    ours = values.get((bound.system, bound.metric))
+def _against_bound(bound: Bound, found: Found) -> Verdict | None:
+    ours = found.get((bound.system, bound.metric))
     if ours is None:
         return None
     return Verdict(
-        bound.system, bound.metric, ours, target=f"< {bound.below:g}", is_met=ours < bound.below
+        bound.system,
+        bound.metric,
+        ours.value,
+        ours.summary,
+        target=f"< {bound.below:g}",
+        is_met=ours.value < bound.below,
     )
 
 
@@ -177,7 +193,7 @@ def table(found: Sequence[Verdict]) -> Table:
         drawn.add_row(
             verdict.system,
             verdict.metric.replace("[", "\\["),
-            shown(verdict.value),
+            verdict.summary,
             verdict.against or "",
             shown(verdict.reference),
             "" if verdict.ratio is None else f"{verdict.ratio:.2f}",

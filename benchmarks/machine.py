@@ -23,7 +23,6 @@ class Facts(msgspec.Struct, frozen=True):
     kernel: str
     python: str
     file_system: str
-    busy_before: float
     versions: dict[str, str]
 
 
@@ -48,7 +47,6 @@ def facts(versions: dict[str, str]) -> Facts:
         kernel=platform.release().split("-")[0],
         python=platform.python_version(),
         file_system=file_system(DISK),
-        busy_before=round(busy_share(1.0), 2),
         versions=versions,
     )
 
