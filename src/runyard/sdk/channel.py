@@ -30,12 +30,19 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     """What earlier attempts recorded: JSON by (name, occurrence)."""
 
 
+class AttemptOver(BaseException):
+    """The attempt must end now, whatever the task's code would like to do.
+
+    Not an `Exception`, so that code which catches those does not go on.
+    """
+
+
 class Channel(Protocol):
     """The child, as a run sees it. Its methods may be called from any thread of the run.
 
-    Whatever they raise passes through the task's code and out of `LoadedTask.call`, unless the
-    code catches it. An attempt that must end at once (its lease is lost) is ended by raising a
-    `BaseException` that is not an `Exception`.
+    To end an attempt at once (its lease is lost) they raise `AttemptOver`, which comes out of
+    `LoadedTask.call` as it is. Anything else that they raise is to the task's code, and to how the
+    attempt is reported, as if the code had raised it.
     """
 
     def begin(self) -> None:
