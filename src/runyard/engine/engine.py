@@ -75,6 +75,7 @@ class Engine:
         self._parts = parts = _foundation(store, clock, settings)
         self.logs = logbook = Logbook(store, clock)
         self.watch = parts.watch
+        self.directory = parts.directory
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
         steering = Steering(parts, attempts)

@@ -9,7 +9,8 @@ On a shared database a run may end through another server; waiting then also loo
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import msgspec
@@ -56,22 +57,34 @@ class Resync(Event, frozen=True, kw_only=True, tag="resync"):
     """Events were missed: the stream ends here; read the state anew and connect again."""
 
 
-class _Follower:
+class Follower:
     """One client's bounded queue."""
 
     def __init__(self, run: RunId | None) -> None:
-        self.run = run
-        self.events: asyncio.Queue[Event] = asyncio.Queue(CLIENT_QUEUE + 1)
-        self.is_behind = False
+        self._run = run
+        self._missed: deque[Event] = deque()
+        self._events: asyncio.Queue[Event] = asyncio.Queue(CLIENT_QUEUE + 1)
+        self._is_behind = False
+
+    async def next(self) -> Event:
+        """The next event; `Resync` is the last one."""
+        if self._missed:
+            return self._missed.popleft()
+        return await self._events.get()
+
+    def resume(self, event: Event) -> None:
+        """An event of before the following began."""
+        self._missed.append(event)
 
     def offer(self, event: Event, run: RunId) -> None:
-        if self.is_behind or (self.run is not None and self.run != run):
+        """Something happened to this run."""
+        if self._is_behind or (self._run is not None and self._run != run):
             return
-        if self.events.qsize() >= CLIENT_QUEUE:
-            self.is_behind = True
-            self.events.put_nowait(Resync(sequence=event.sequence))
+        if self._events.qsize() >= CLIENT_QUEUE:
+            self._is_behind = True
+            self._events.put_nowait(Resync(sequence=event.sequence))
             return
-        self.events.put_nowait(event)
+        self._events.put_nowait(event)
 
 
 class Watch:
@@ -82,7 +95,7 @@ class Watch:
         self._clock = clock
         self._sequence = 0
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
-        self._followers: dict[CompanyId, list[_Follower]] = {}
+        self._followers: dict[CompanyId, list[Follower]] = {}
         self._rings: dict[CompanyId, deque[tuple[Event, RunId]]] = {}
 
     def is_followed(self, company: CompanyId) -> bool:
@@ -135,22 +148,22 @@ class Watch:
                 if not waiters:
                     del self._waiters[run_id]
 
-    async def follow(
+    @property
+    def hears_everything(self) -> bool:
+        """Whether all changes pass through this process; if not, followers must also look."""
+        return not self._store.is_shared
+
+    @contextmanager
+    def following(
         self, company: CompanyId, run: RunId | None = None, after: int | None = None
-    ) -> AsyncIterator[Event]:
-        """Events of a company, or of one of its runs, from now on or from after a sequence number."""
-        follower = _Follower(run)
+    ) -> Iterator[Follower]:
+        """Follow a company, or one of its runs, from now on or from after a sequence number."""
+        follower = Follower(run)
+        for event in self._missed(company, run, after):
+            follower.resume(event)
         self._followers.setdefault(company, []).append(follower)
         try:
-            for event in self._missed(company, run, after):
-                yield event
-                if isinstance(event, Resync):
-                    return
-            while True:
-                event = await follower.events.get()
-                yield event
-                if isinstance(event, Resync):
-                    return
+            yield follower
         finally:
             self._leave(company, follower)
 
@@ -162,12 +175,14 @@ class Watch:
             return [] if after == self._sequence else [Resync(sequence=self._sequence)]
         return [e for e, of in ring if e.sequence > after and (run is None or of == run)]
 
-    def _leave(self, company: CompanyId, follower: _Follower) -> None:
+    def _leave(self, company: CompanyId, follower: Follower) -> None:
         followers = self._followers[company]
         followers.remove(follower)
         if not followers:
             del self._followers[company]
             self._rings.pop(company, None)
+            # What happens while nobody follows is not kept: going on from here leads to Resync.
+            self._next()
 
     def _publish(self, company: CompanyId, run: RunId, event: Event) -> None:
         ring = self._rings.get(company)

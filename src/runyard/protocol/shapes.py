@@ -24,15 +24,18 @@ MOST_RUNS_A_START = 1_000
 LARGEST_PAGE = 500
 LARGEST_LOG_PAGE = 5_000
 LONGEST_WAIT = timedelta(minutes=5)
+LONGEST_DAYS = 36_500
 
 # What a database can hold of a 64-bit integer with sign, and of text in a name.
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Priority = Annotated[int, Meta(ge=1, le=99)]
 PageLimit = Annotated[int, Meta(ge=1, le=LARGEST_PAGE)]
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Reference = Annotated[str, Meta(min_length=1, max_length=200)]
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
+Reference = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 Slug = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
 Identifier = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Instant = Annotated[datetime, Meta(tz=True)]
 Object = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
 
@@ -167,7 +170,7 @@ class NewToken(Asked, frozen=True, kw_only=True):
     """Which door it opens."""
     role: Role = Role.OPERATOR
     """What its holder may do."""
-    name: Annotated[str, Meta(max_length=200)] = ""
+    name: Annotated[str, Meta(max_length=200, pattern=PRINTABLE)] = ""
     """For people, to tell tokens apart."""
     lasting: timedelta | None = None
     """How long it is valid; null: until it is revoked."""
@@ -350,7 +353,7 @@ class NewRun(Asked, frozen=True, kw_only=True):
     """Values by the names of the task's inputs."""
     priority: Priority | None = None
     """1 to 99, lower first; null: the task's, else the company's."""
-    due_at: datetime | None = None
+    due_at: Instant | None = None
     """Not before this instant."""
     parked: bool = False
     """Whether it is held until it is released."""
@@ -462,11 +465,11 @@ class RunQuery(PageQuery, frozen=True, kw_only=True):
     """Id, uuid, public id or name."""
     state: tuple[RunState, ...] = ()
     cause: tuple[Cause, ...] = ()
-    created_from: datetime | None = None
+    created_from: Instant | None = None
     """Inclusive."""
-    created_before: datetime | None = None
-    finished_from: datetime | None = None
-    finished_before: datetime | None = None
+    created_before: Instant | None = None
+    finished_from: Instant | None = None
+    finished_before: Instant | None = None
     worker: Identifier | None = None
     schedule: Identifier | None = None
     trigger: Trigger | None = None
@@ -616,7 +619,7 @@ class NewSchedule(Asked, frozen=True, kw_only=True):
     """Five fields."""
     interval: timedelta | None = None
     """Between two fire times; ISO 8601, such as PT15M."""
-    at: datetime | None = None
+    at: Instant | None = None
     """Fires once, at this instant."""
     time_zone: Name | None = None
     """IANA name in which the cron fields are read; null: the company's."""
@@ -635,7 +638,7 @@ class Schedule(Shown, frozen=True, kw_only=True):
     cron: str | None
     time_zone: str
     interval: timedelta | None
-    input: msgspec.Raw
+    input: Object
     priority: int | None
     enabled: bool
     next_fire_at: datetime | None

@@ -1,1 +1,16 @@
-"""What every HTTP door shares: authentication, permissions, problems, streaming."""
+"""What every HTTP door shares, so that a door only translates.
+
+One request, from the socket to a door's function:
+
+    dispatcher       which door owns the address (exact segments, never a prefix of a name)
+    routing          which route of the door, by segments as they came over the wire
+    authentication   whose token it is
+    permissions      whether that token may use this route for this company: one function decides
+    requests         headers, query and body, each within a limit, each refused with a reason
+    (the door)       one call of the engine
+    responses        the answer as bytes, a stream of bytes, or server-sent events
+    problems         any error of Runyard as a status and a code: a total mapping
+
+Every route declares its permission, and a path is public only if its route says so: there is no
+rule about prefixes or endings that could be talked around.
+"""

@@ -1,0 +1,277 @@
+"""Companies, tokens, and the orchestrator."""
+
+from msgspec import UNSET, Struct, structs
+
+from runyard.dialects.native import wire
+from runyard.dialects.native.naming import slug_of
+from runyard.dialects.native.paging import part_of
+from runyard.engine.engine import Engine
+from runyard.model.companies import Company
+from runyard.model.errors import TokenNotFound
+from runyard.model.ids import TokenId
+from runyard.model.states import RunState
+from runyard.model.tokens import Permission, Role
+from runyard.protocol import shapes
+from runyard.web.requests import Request, refused
+from runyard.web.responses import Response
+from runyard.web.routing import Route
+
+
+def given(change: Struct) -> dict[str, object]:
+    """The fields of a change that the caller gave."""
+    return {name: value for name, value in structs.asdict(change).items() if value is not UNSET}
+
+
+# ---------------------------------------------------------------- companies
+
+
+async def list_companies(request: Request) -> shapes.CompanyPage:
+    """List the companies that the token sees.
+
+    A token of a company sees only that one.
+    """
+    query = request.query(shapes.PageQuery)
+    companies = await request.engine.companies.list()
+    own = request.token.company_id
+    seen = [company for company in companies if own is None or company.id == own]
+    part, following = part_of(seen, query, lambda company: company.id)
+    return shapes.CompanyPage(
+        items=tuple(wire.company_shape(company) for company in part),
+        next=following,
+        total=len(seen),
+        total_is_exact=True,
+    )
+
+
+async def create_company(request: Request) -> shapes.Company:
+    """Create a company."""
+    wanted = await request.json(shapes.NewCompany)
+    fields = given(wanted)
+    slug = str(fields.pop("slug"))
+    company = await request.engine.companies.create(slug, **fields)  # type: ignore[arg-type]
+    return wire.company_shape(company)
+
+
+async def show_company(request: Request) -> shapes.Company:
+    """Show a company."""
+    return wire.company_shape(request.company)
+
+
+async def change_company(request: Request) -> shapes.Company:
+    """Change a company; what is left out stays."""
+    change = await request.json(shapes.CompanyChange)
+    slug = request.company.slug
+    company = await request.engine.companies.update(slug, **given(change))  # type: ignore[arg-type]
+    return wire.company_shape(company)
+
+
+# ---------------------------------------------------------------- tokens
+
+
+async def list_tokens(request: Request) -> shapes.TokenPage:
+    """List a company's tokens, newest first."""
+    return await _token_page(request, request.company)
+
+
+async def create_token(request: Request) -> shapes.CreatedToken:
+    """Create a token for a company. Its secret is in this answer and nowhere else."""
+    return await _new_token(request, request.company)
+
+
+async def revoke_token(request: Request) -> Response:
+    """Revoke a token of a company: it is refused from now on."""
+    token = _token_id(request.params["token"])
+    await request.engine.tokens.revoke(request.company.id, token)
+    return Response(status=204)
+
+
+async def list_installation_tokens(request: Request) -> shapes.TokenPage:
+    """List the tokens of the installation, newest first."""
+    return await _token_page(request, None)
+
+
+async def create_installation_token(request: Request) -> shapes.CreatedToken:
+    """Create a token that is valid in every company. Its secret is in this answer alone."""
+    return await _new_token(request, None)
+
+
+async def revoke_installation_token(request: Request) -> Response:
+    """Revoke a token of the installation: it is refused from now on."""
+    await request.engine.tokens.revoke(None, _token_id(request.params["token"]))
+    return Response(status=204)
+
+
+async def _token_page(request: Request, company: Company | None) -> shapes.TokenPage:
+    query = request.query(shapes.PageQuery)
+    tokens = await request.engine.tokens.list(company)
+    part, following = part_of(tokens, query, lambda token: token.id)
+    slug = None if company is None else company.slug
+    return shapes.TokenPage(
+        items=tuple(wire.token_shape(token, slug) for token in part),
+        next=following,
+        total=len(tokens),
+        total_is_exact=True,
+    )
+
+
+async def _new_token(request: Request, company: Company | None) -> shapes.CreatedToken:
+    wanted = await request.json_or(shapes.NewToken())
+    if wanted.lasting is not None and wanted.lasting.total_seconds() <= 0:
+        raise refused("lasting", str(wanted.lasting), "a positive duration")
+    if wanted.lasting is not None and wanted.lasting.days > shapes.LONGEST_DAYS:
+        raise refused("lasting", str(wanted.lasting), f"at most P{shapes.LONGEST_DAYS}D")
+    created = await request.engine.tokens.create(
+        wanted.kind, company, role=Role(wanted.role), name=wanted.name, lasting=wanted.lasting
+    )
+    slug = await slug_of(request.engine, created.token.company_id)
+    return wire.created_token_shape(wire.token_shape(created.token, slug), created.secret)
+
+
+def _token_id(text: str) -> TokenId:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise TokenNotFound(f"there is no token {text}")
+    return TokenId(int(text))
+
+
+# ---------------------------------------------------------------- orchestrator
+
+
+async def show_orchestrator(request: Request) -> shapes.Orchestrator:
+    """Show whether queued runs may start, and how many runs are where."""
+    return await _status(request.engine, request.company)
+
+
+async def switch_orchestrator(request: Request) -> shapes.Orchestrator:
+    """Pause or resume a company. Once a pause is answered no run starts; begun ones go on."""
+    wanted = await request.json(shapes.Runnable)
+    if wanted.runnable:
+        await request.engine.orchestrator.resume(request.company)
+    else:
+        await request.engine.orchestrator.pause(request.company)
+    return await _status(request.engine, request.company)
+
+
+async def _status(engine: Engine, company: Company) -> shapes.Orchestrator:
+    status = await engine.orchestrator.status(company)
+    counts = status.counts
+    return shapes.Orchestrator(
+        runnable=status.runnable,
+        queued=counts.get(RunState.QUEUED, 0),
+        running=counts.get(RunState.RUNNING, 0),
+        scheduled=counts.get(RunState.SCHEDULED, 0),
+        parked=counts.get(RunState.PARKED, 0),
+        waiting=counts.get(RunState.WAITING, 0),
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/companies",
+        permission=Permission.READ,
+        endpoint=list_companies,
+        tag="companies",
+        query=shapes.PageQuery,
+        answer=shapes.CompanyPage,
+    ),
+    Route(
+        method="POST",
+        path="/companies",
+        permission=Permission.INSTALL,
+        endpoint=create_company,
+        tag="companies",
+        body=shapes.NewCompany,
+        answer=shapes.Company,
+        status=201,
+    ),
+    Route(
+        method="GET",
+        path="/companies/{company}",
+        permission=Permission.READ,
+        endpoint=show_company,
+        tag="companies",
+        answer=shapes.Company,
+    ),
+    Route(
+        method="PATCH",
+        path="/companies/{company}",
+        permission=Permission.ADMINISTER,
+        endpoint=change_company,
+        tag="companies",
+        body=shapes.CompanyChange,
+        answer=shapes.Company,
+    ),
+    Route(
+        method="GET",
+        path="/companies/{company}/tokens",
+        permission=Permission.ADMINISTER,
+        endpoint=list_tokens,
+        tag="tokens",
+        query=shapes.PageQuery,
+        answer=shapes.TokenPage,
+    ),
+    Route(
+        method="POST",
+        path="/companies/{company}/tokens",
+        permission=Permission.ADMINISTER,
+        endpoint=create_token,
+        tag="tokens",
+        body=shapes.NewToken,
+        is_body_optional=True,
+        answer=shapes.CreatedToken,
+        status=201,
+    ),
+    Route(
+        method="DELETE",
+        path="/companies/{company}/tokens/{token}",
+        permission=Permission.ADMINISTER,
+        endpoint=revoke_token,
+        tag="tokens",
+        status=204,
+    ),
+    Route(
+        method="GET",
+        path="/tokens",
+        permission=Permission.INSTALL,
+        endpoint=list_installation_tokens,
+        tag="tokens",
+        query=shapes.PageQuery,
+        answer=shapes.TokenPage,
+    ),
+    Route(
+        method="POST",
+        path="/tokens",
+        permission=Permission.INSTALL,
+        endpoint=create_installation_token,
+        tag="tokens",
+        body=shapes.NewToken,
+        is_body_optional=True,
+        answer=shapes.CreatedToken,
+        status=201,
+    ),
+    Route(
+        method="DELETE",
+        path="/tokens/{token}",
+        permission=Permission.INSTALL,
+        endpoint=revoke_installation_token,
+        tag="tokens",
+        status=204,
+    ),
+    Route(
+        method="GET",
+        path="/companies/{company}/orchestrator",
+        permission=Permission.READ,
+        endpoint=show_orchestrator,
+        tag="orchestrator",
+        answer=shapes.Orchestrator,
+    ),
+    Route(
+        method="PUT",
+        path="/companies/{company}/orchestrator",
+        permission=Permission.OPERATE,
+        endpoint=switch_orchestrator,
+        tag="orchestrator",
+        body=shapes.Runnable,
+        answer=shapes.Orchestrator,
+    ),
+)

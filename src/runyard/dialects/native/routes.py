@@ -1,0 +1,80 @@
+"""The whole native API: its routes, its document, its door."""
+
+from functools import cache
+
+from runyard import __version__
+from runyard.dialects.native import companies, files, installation, runs, schedules, tasks
+from runyard.dialects.native.examples import EXAMPLES
+from runyard.model.tokens import Permission
+from runyard.web.door import Door
+from runyard.web.house import House
+from runyard.web.openapi import Title, document
+from runyard.web.requests import Request
+from runyard.web.responses import ENCODER, Response
+from runyard.web.routing import Route
+
+PREFIX = "/runyard/v1"
+
+_ABOUT = Title(
+    title="Runyard",
+    version=__version__,
+    description=(
+        "Runs tasks: typed Python functions that are versioned, queued and executed on workers. "
+        "Instants are RFC 3339, durations ISO 8601 (PT30S, P30D). Errors are problem documents "
+        "whose `code` is a word for programs. Things of other companies do not exist for a "
+        "company's token."
+    ),
+    tags={
+        "companies": "Tenants; everything belongs to exactly one.",
+        "tokens": "Credentials that programs present.",
+        "orchestrator": "A company's dispatch switch.",
+        "tasks": "Registered code and the bundles it comes from.",
+        "runs": "Durable executions of tasks.",
+        "events": "What happens, as it happens.",
+        "files": "Files that go into runs and come out of them.",
+        "schedules": "Plans that start runs by themselves.",
+        "installation": "Workers, health, and this document.",
+    },
+    params={
+        "company": "Slug of the company.",
+        "task": "Id, uuid, public id or name of the task, percent-encoded.",
+        "run": "Id or public id of the run.",
+        "token": "Id of the token.",
+        "file": "Id of the file.",
+        "schedule": "Id or name of the schedule, percent-encoded.",
+    },
+    examples=EXAMPLES,
+)
+
+
+async def describe(request: Request) -> Response:
+    """Describe this API: the OpenAPI 3.1 document that you are reading."""
+    return Response(openapi_document())
+
+
+ROUTES: tuple[Route, ...] = (
+    *companies.ROUTES,
+    *tasks.ROUTES,
+    *runs.ROUTES,
+    *files.ROUTES,
+    *schedules.ROUTES,
+    *installation.ROUTES,
+    Route(
+        method="GET",
+        path="/openapi.json",
+        permission=Permission.PUBLIC,
+        endpoint=describe,
+        tag="installation",
+    ),
+)
+
+
+@cache
+def openapi_document() -> bytes:
+    """The document of this API, JSON."""
+    return ENCODER.encode(document(_ABOUT, PREFIX, ROUTES))
+
+
+def native_door(house: House) -> Door:
+    """The door of the native API."""
+    return Door(house, PREFIX, ROUTES)

@@ -1,0 +1,300 @@
+"""Runs: listed, looked at, waited for, steered, started again."""
+
+from datetime import timedelta
+
+import msgspec
+
+from runyard.dialects.native import wire
+from runyard.dialects.native.naming import shown_run
+from runyard.dialects.native.paging import cursor_from, position_from
+from runyard.dialects.native.starts import start_runs
+from runyard.dialects.native.streams import watch_company, watch_run
+from runyard.model.ids import RunId, ScheduleId, WorkerId
+from runyard.model.logs import LogLevel
+from runyard.model.runs import Run
+from runyard.model.tokens import Permission
+from runyard.protocol import shapes
+from runyard.stores.base import RunFilter
+from runyard.web.events import EVENT_STREAM
+from runyard.web.requests import Request
+from runyard.web.responses import ENCODER, Response
+from runyard.web.routing import Route
+
+
+async def list_runs(request: Request) -> shapes.RunPage:
+    """List runs, newest first.
+
+    All given conditions must hold; `state` and `cause` may be repeated, and then any of them fits.
+    """
+    query = request.query(shapes.RunQuery)
+    engine, company = request.engine, request.company
+    wanted = await _filter(request, query)
+    page = await engine.runs.page(company, wanted, position_from(query.cursor), query.limit)
+    values = (
+        await engine.runs.outputs(company, [run.id for run in page.runs]) if query.values else {}
+    )
+    items = [await shown_run(engine, run, values=values.get(run.id)) for run in page.runs]
+    return shapes.RunPage(
+        items=tuple(items),
+        next=cursor_from(page.next),
+        total=page.total,
+        total_is_exact=page.total_is_exact,
+    )
+
+
+async def _filter(request: Request, query: shapes.RunQuery) -> RunFilter:
+    task = None
+    if query.task is not None:
+        task = (await request.engine.tasks.load(request.company, query.task)).id
+    return RunFilter(
+        task_id=task,
+        states=query.state,
+        causes=query.cause,
+        created_from=query.created_from,
+        created_before=query.created_before,
+        finished_from=query.finished_from,
+        finished_before=query.finished_before,
+        worker_id=None if query.worker is None else WorkerId(query.worker),
+        schedule_id=None if query.schedule is None else ScheduleId(query.schedule),
+        restarted_from=None if query.restarted_from is None else RunId(query.restarted_from),
+        trigger=query.trigger,
+    )
+
+
+async def show_run(request: Request) -> shapes.Run:
+    """Show a run with its input, outputs, error and attempts."""
+    return await _detailed(request, await _run(request))
+
+
+async def wait_for_run(request: Request) -> shapes.Run:
+    """Wait until a run has ended, or for so long, and show it as it is then."""
+    query = request.query(shapes.WaitQuery)
+    patience = timedelta(seconds=query.timeout)
+    run = await request.engine.runs.wait(request.company, request.params["run"], patience)
+    return await _detailed(request, run)
+
+
+async def cancel_run(request: Request) -> shapes.Run:
+    """End a run, whatever its state. Once that is answered it never starts, or is dead."""
+    run = await request.engine.runs.cancel(request.company, request.params["run"])
+    return await shown_run(request.engine, run)
+
+
+async def kill_run(request: Request) -> Response:
+    """Kill a running run.
+
+    200: no code of it executes any more. 202: its worker did not answer; its lease is void, and the
+    worker kills it by itself when the lease has passed.
+    """
+    report = await request.engine.runs.kill(request.company, request.params["run"])
+    run = await shown_run(request.engine, await _run(request))
+    killed = shapes.KilledRun(confirmed=not report.unconfirmed, run=run)
+    return Response(ENCODER.encode(killed), status=200 if killed.confirmed else 202)
+
+
+async def park_run(request: Request) -> shapes.Run:
+    """Hold a run aside that has not begun."""
+    run = await request.engine.runs.park(request.company, request.params["run"])
+    return await shown_run(request.engine, run)
+
+
+async def release_run(request: Request) -> shapes.Run:
+    """Let a parked run into the queue."""
+    run = await request.engine.runs.release(request.company, request.params["run"])
+    return await shown_run(request.engine, run)
+
+
+async def restart_run(request: Request) -> shapes.Run:
+    """Start an ended run again, as a new run with the same input."""
+    request.house.refuse_while_stopping()
+    how = await request.json_or(shapes.Restart())
+    run = await request.engine.runs.restart(
+        request.company, request.params["run"], parked=how.parked, same_version=how.same_version
+    )
+    return await shown_run(request.engine, run)
+
+
+async def read_logs(request: Request) -> shapes.LogPage:
+    """Read a run's log lines in order."""
+    query = request.query(shapes.LogQuery)
+    run = await _run(request)
+    page = await request.engine.logs.read(
+        request.company.id,
+        run.id,
+        LogLevel[query.level.upper()],
+        query.after,
+        query.limit,
+    )
+    last = page.lines[-1].number if page.lines else query.after
+    return shapes.LogPage(
+        lines=tuple(wire.line_shape(line) for line in page.lines),
+        next_after=last,
+        dropped=page.dropped,
+    )
+
+
+async def explain_run(request: Request) -> shapes.Explanation:
+    """Say why a run is not running, in the order in which the dispatcher asks."""
+    run = await _run(request)
+    reasons = await request.engine.explain.why(request.company, run)
+    return shapes.Explanation(
+        run_id=run.id,
+        state=run.state,
+        reasons=tuple(msgspec.convert(r, shapes.Reason, from_attributes=True) for r in reasons),
+    )
+
+
+async def list_run_files(request: Request) -> shapes.FilePage:
+    """List the files that a run returned, in order."""
+    run = await _run(request)
+    files = await request.engine.files.of_run(request.company.id, run.id)
+    return shapes.FilePage(
+        items=tuple(wire.file_shape(file) for file in files),
+        next=None,
+        total=len(files),
+        total_is_exact=True,
+    )
+
+
+async def _run(request: Request) -> Run:
+    return await request.engine.runs.load(request.company, request.params["run"])
+
+
+async def _detailed(request: Request, run: Run) -> shapes.Run:
+    engine, company = request.engine, request.company
+    values = await engine.runs.values(company, run.id)
+    attempts = await engine.runs.attempts(company, run.id)
+    return await shown_run(engine, run, values=values, attempts=attempts)
+
+
+_RUNS = "/companies/{company}/runs"
+_RUN = f"{_RUNS}/{{run}}"
+_KEY = {"Idempotency-Key": "The same key with the same body again answers the same runs."}
+_LAST = {"Last-Event-ID": "Id of the last event that arrived; the stream goes on after it."}
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=_RUNS,
+        permission=Permission.OPERATE,
+        hot=start_runs,
+        tag="runs",
+        bodies=(shapes.NewRun, shapes.NewRuns),
+        headers=_KEY,
+        answers=(shapes.StartedRun, shapes.StartedRuns),
+        status=201,
+    ),
+    Route(
+        method="GET",
+        path=_RUNS,
+        permission=Permission.READ,
+        endpoint=list_runs,
+        tag="runs",
+        query=shapes.RunQuery,
+        answer=shapes.RunPage,
+    ),
+    Route(
+        method="GET",
+        path=_RUN,
+        permission=Permission.READ,
+        endpoint=show_run,
+        tag="runs",
+        answer=shapes.Run,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/wait",
+        permission=Permission.READ,
+        endpoint=wait_for_run,
+        tag="runs",
+        query=shapes.WaitQuery,
+        answer=shapes.Run,
+    ),
+    Route(
+        method="POST",
+        path=f"{_RUN}/cancel",
+        permission=Permission.OPERATE,
+        endpoint=cancel_run,
+        tag="runs",
+        answer=shapes.Run,
+    ),
+    Route(
+        method="POST",
+        path=f"{_RUN}/kill",
+        permission=Permission.OPERATE,
+        endpoint=kill_run,
+        tag="runs",
+        answer=shapes.KilledRun,
+        statuses=(202,),
+    ),
+    Route(
+        method="POST",
+        path=f"{_RUN}/park",
+        permission=Permission.OPERATE,
+        endpoint=park_run,
+        tag="runs",
+        answer=shapes.Run,
+    ),
+    Route(
+        method="POST",
+        path=f"{_RUN}/release",
+        permission=Permission.OPERATE,
+        endpoint=release_run,
+        tag="runs",
+        answer=shapes.Run,
+    ),
+    Route(
+        method="POST",
+        path=f"{_RUN}/restart",
+        permission=Permission.OPERATE,
+        endpoint=restart_run,
+        tag="runs",
+        body=shapes.Restart,
+        is_body_optional=True,
+        answer=shapes.Run,
+        status=201,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/logs",
+        permission=Permission.READ,
+        endpoint=read_logs,
+        tag="runs",
+        query=shapes.LogQuery,
+        answer=shapes.LogPage,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/explain",
+        permission=Permission.READ,
+        endpoint=explain_run,
+        tag="runs",
+        answer=shapes.Explanation,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/files",
+        permission=Permission.READ,
+        endpoint=list_run_files,
+        tag="files",
+        answer=shapes.FilePage,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/events",
+        permission=Permission.READ,
+        endpoint=watch_run,
+        tag="events",
+        headers=_LAST,
+        answer_media=EVENT_STREAM,
+    ),
+    Route(
+        method="GET",
+        path="/companies/{company}/events",
+        permission=Permission.READ,
+        endpoint=watch_company,
+        tag="events",
+        headers=_LAST,
+        answer_media=EVENT_STREAM,
+    ),
+)

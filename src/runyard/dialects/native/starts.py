@@ -1,0 +1,109 @@
+"""Starting runs: the hot route of the native API.
+
+One pass over the headers, one decode, one call of the engine, one encode. Whatever can be refused
+without the body is refused before it is read.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from runyard.engine.starts import IdempotencyKey, Started, StartRequest
+from runyard.model.tokens import Permission, TokenKind
+from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
+from runyard.web.asgi import Receive, Scope, Send
+from runyard.web.authentication import authenticate
+from runyard.web.door import load_company
+from runyard.web.errors import MediaTypeRefused
+from runyard.web.house import House
+from runyard.web.permissions import demand
+from runyard.web.requests import SEND_JSON, read_body, refused
+from runyard.web.responses import ENCODER, send_bytes
+from runyard.web.validation import struct_from_json
+
+_LONGEST_KEY = 255
+_NO_INPUT = b"{}"
+
+
+class _Start(NewRun, frozen=True, kw_only=True):
+    """Both forms of the body in one shape, so that one decode reads either."""
+
+    task: str | UnsetType = UNSET  # type: ignore[assignment]
+    runs: tuple[NewRun, ...] | UnsetType = UNSET
+
+
+async def start_runs(
+    house: House, params: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Start one run, or several.
+
+    Several start all or none. When this is answered, they are on disk. With an `Idempotency-Key`
+    the same request again answers the same runs, and starts nothing.
+    """
+    engine = house.engine
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    token = await authenticate(engine.tokens, headers.get(b"authorization"), TokenKind.NATIVE)
+    company = await load_company(engine, params["company"], token)
+    demand(Permission.OPERATE, token, company)
+    house.refuse_while_stopping()
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/json":
+        _demand_json(content_type)
+    body = await read_body(headers, receive, house.limits.starts)
+    asked = struct_from_json(body, _Start)
+    key = _key_from(headers.get(b"idempotency-key"), body)
+    if asked.runs is UNSET:
+        started = await engine.starts.start(company, [_single(asked)], key=key)
+        await send_bytes(send, 201, ENCODER.encode(started.runs[0]), extra=_extra(started))
+    else:
+        started = await engine.starts.start(company, _several(asked, asked.runs), key=key)
+        answer = b'{"runs":%b}' % ENCODER.encode(started.runs)
+        await send_bytes(send, 201, answer, extra=_extra(started))
+
+
+def _demand_json(content_type: bytes) -> None:
+    if content_type.split(b";")[0].strip().lower() != b"application/json":
+        raise MediaTypeRefused(SEND_JSON)
+
+
+def _single(asked: _Start) -> StartRequest:
+    if asked.task is UNSET:
+        raise refused("task", "nothing", "it must be given, or `runs`")
+    return _request(asked)
+
+
+def _several(asked: _Start, runs: tuple[NewRun, ...]) -> list[StartRequest]:
+    if asked.task is not UNSET or asked.input is not UNSET:
+        raise refused("runs", "`task` or `input` beside it", "either one run or `runs`")
+    if not 1 <= len(runs) <= MOST_RUNS_A_START:
+        raise refused("runs", f"{len(runs)} runs", f"1 to {MOST_RUNS_A_START}")
+    return [_request(run) for run in runs]
+
+
+def _request(run: NewRun) -> StartRequest:
+    return StartRequest(
+        task=run.task,
+        input=_NO_INPUT if run.input is UNSET else bytes(run.input),
+        priority=run.priority,
+        due_at=run.due_at,
+        parked=run.parked,
+    )
+
+
+def _key_from(header: bytes | None, body: bytes) -> IdempotencyKey | None:
+    if header is None:
+        return None
+    if not 1 <= len(header) <= _LONGEST_KEY or not header.isascii() or b"\x00" in header:
+        raise refused("Idempotency-Key", "another text", f"1 to {_LONGEST_KEY} ASCII characters")
+    return IdempotencyKey(text=header.decode(), request_digest=hashlib.sha256(body).digest())
+
+
+def _extra(started: Started) -> list[tuple[bytes, bytes]] | None:
+    return [(b"idempotent-replayed", b"true")] if started.repeated else None
+
+
+# Read here so that a shape that cannot be decoded fails the start of the server, not a request.
+msgspec.json.Decoder(_Start)
+msgspec.json.Decoder(NewRuns)

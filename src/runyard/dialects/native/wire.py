@@ -1,0 +1,226 @@
+"""Model values as the native API shows them. The shapes stand in `runyard.protocol.shapes`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from runyard.model.companies import Company
+from runyard.model.files import StoredFile
+from runyard.model.ids import encode_public_id
+from runyard.model.logs import LogLine
+from runyard.model.runs import Attempt, Run, RunError
+from runyard.model.schedules import Schedule
+from runyard.model.tasks import Declaration, Task, Version
+from runyard.model.tokens import Token
+from runyard.model.types import Field
+from runyard.model.workers import Worker
+from runyard.protocol import shapes
+from runyard.stores.base import RunValues
+
+NULL = Raw(b"null")
+
+
+def company_shape(company: Company) -> shapes.Company:
+    """A company."""
+    return msgspec.convert(company, shapes.Company, from_attributes=True)
+
+
+def token_shape(token: Token, company: str | None) -> shapes.Token:
+    """A token, whose company has this slug."""
+    return shapes.Token(
+        id=token.id,
+        kind=token.kind,
+        company=company,
+        role=token.role,
+        name=token.name,
+        last_characters=token.last_characters,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        last_used_at=token.last_used_at,
+    )
+
+
+def created_token_shape(token: shapes.Token, secret: str) -> shapes.CreatedToken:
+    """A new token with its secret."""
+    return shapes.CreatedToken(secret=secret, **msgspec.structs.asdict(token))
+
+
+def field_shape(field: Field) -> shapes.TaskField:
+    """An input or output."""
+    return shapes.TaskField(
+        name=field.name,
+        title=field.title or field.name,
+        help=field.help,
+        type=field.type,
+        required=field.required,
+        default=UNSET if field.default is None else Raw(field.default.encode()),
+    )
+
+
+def task_shape(task: Task, version: Version) -> shapes.Task:
+    """A task with its current version."""
+    declaration = version.declaration
+    return shapes.Task(
+        id=task.id,
+        uuid=task.uuid,
+        public_id=task.public_id,
+        path=task.path,
+        name=task.name,
+        key=task.key,
+        description=task.description,
+        version=task.version,
+        bundle=task.bundle_name,
+        runnable=task.runnable,
+        withdrawn=task.withdrawn_at is not None,
+        inputs=_fields(declaration.inputs),
+        outputs=_fields(declaration.outputs),
+        policies=declaration.policies,
+        requirements=declaration.requirements,
+        created_at=task.created_at,
+    )
+
+
+def version_shape(version: Version) -> shapes.Version:
+    """A version."""
+    declaration: Declaration = version.declaration
+    return shapes.Version(
+        id=version.id,
+        number=version.number,
+        bundle_digest=version.bundle_digest,
+        inputs=_fields(declaration.inputs),
+        outputs=_fields(declaration.outputs),
+        policies=declaration.policies,
+        requirements=declaration.requirements,
+        created_at=version.created_at,
+    )
+
+
+def _fields(fields: Sequence[Field]) -> tuple[shapes.TaskField, ...]:
+    return tuple(field_shape(field) for field in fields)
+
+
+def run_shape(
+    run: Run,
+    task: Task,
+    version: Version,
+    *,
+    values: RunValues | None = None,
+    attempts: Sequence[Attempt] | UnsetType = UNSET,
+) -> shapes.Run:
+    """A run of this version of the task; with its values and attempts if they are given."""
+    return shapes.Run(
+        id=run.id,
+        public_id=encode_public_id(run.public_id),
+        task=shapes.TaskName(id=task.id, name=task.name),
+        version=version.number,
+        state=run.state,
+        cause=run.cause,
+        priority=run.priority,
+        level=run.level,
+        restarted_from=run.restarted_from,
+        trigger=run.trigger,
+        schedule_id=run.schedule_id,
+        created_at=run.created_at,
+        due_at=run.due_at,
+        queued_at=run.queued_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        attempt=run.attempt,
+        worker_id=run.worker_id,
+        progress=_progress(run),
+        logged_errors=run.logged_errors,
+        input=UNSET if values is None else Raw(values.input),
+        outputs=UNSET if values is None else _raw_or_null(values.output),
+        error=UNSET if values is None else error_shape(values.error),
+        attempts=UNSET if attempts is UNSET else tuple(attempt_shape(a) for a in attempts),
+    )
+
+
+def _raw_or_null(value: bytes | None) -> Raw:
+    return NULL if value is None else Raw(value)
+
+
+def _progress(run: Run) -> shapes.RunProgress | None:
+    if run.progress_done is None:
+        return None
+    return shapes.RunProgress(done=run.progress_done, total=run.progress_total)
+
+
+def error_shape(error: RunError | None) -> shapes.RunError | None:
+    """Why a run failed."""
+    if error is None:
+        return None
+    return shapes.RunError(kind=error.kind, message=error.message, traceback=error.traceback)
+
+
+def attempt_shape(attempt: Attempt) -> shapes.Attempt:
+    """One try."""
+    return shapes.Attempt(
+        number=attempt.number,
+        worker_id=attempt.worker_id,
+        begun_at=attempt.begun_at,
+        finished_at=attempt.finished_at,
+        outcome=attempt.outcome,
+        error=error_shape(attempt.error),
+    )
+
+
+def line_shape(line: LogLine) -> shapes.LogLine:
+    """A log line."""
+    return shapes.LogLine(
+        number=line.number,
+        at=line.at,
+        level=line.level.word,
+        text=line.text,
+        attempt=line.attempt,
+    )
+
+
+def file_shape(file: StoredFile) -> shapes.File:
+    """A stored file."""
+    return msgspec.convert(file, shapes.File, from_attributes=True)
+
+
+def schedule_shape(
+    schedule: Schedule, task: Task, upcoming: tuple[datetime, ...] | UnsetType = UNSET
+) -> shapes.Schedule:
+    """A schedule of this task."""
+    return shapes.Schedule(
+        id=schedule.id,
+        name=schedule.name,
+        task=shapes.TaskName(id=task.id, name=task.name),
+        kind=schedule.kind,
+        cron=schedule.cron,
+        time_zone=schedule.time_zone,
+        interval=schedule.interval,
+        input=Raw(schedule.input),
+        priority=schedule.priority,
+        enabled=schedule.enabled,
+        next_fire_at=schedule.next_fire_at,
+        last_fire_at=schedule.last_fire_at,
+        created_at=schedule.created_at,
+        upcoming=upcoming,
+    )
+
+
+def worker_shape(worker: Worker, company: str | None, *, online: bool, busy: int) -> shapes.Worker:
+    """A worker, whose company has this slug."""
+    return shapes.Worker(
+        id=worker.id,
+        company=company,
+        name=worker.name,
+        state=worker.state,
+        online=online,
+        busy=busy,
+        slots=worker.slots,
+        labels=worker.labels,
+        version=worker.version,
+        host=worker.host,
+        os=worker.os,
+        draining=worker.draining,
+        created_at=worker.created_at,
+        last_seen_at=worker.last_seen_at,
+    )

@@ -1,0 +1,208 @@
+"""A request as a door sees it: read on demand, each part within a limit."""
+
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from runyard.engine.engine import Engine
+from runyard.model.companies import Company
+from runyard.model.errors import FieldProblem, InputRefused, TooLarge
+from runyard.model.tokens import Token
+from runyard.web.asgi import ClientGone, Receive, Scope
+from runyard.web.errors import MediaTypeRefused
+from runyard.web.house import House
+from runyard.web.validation import struct_from_json, struct_from_strings
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_MOST_QUERY_FIELDS = 100
+SEND_JSON = "send application/json (curl -d alone sends a form type)"
+
+
+class Request:
+    """One HTTP request, with what routing and authentication found out about it."""
+
+    __slots__ = ("_company", "_receive", "_scope", "_token", "headers", "house", "params")
+
+    def __init__(
+        self, house: House, params: Mapping[str, str], scope: Scope, receive: Receive
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._token: Token | None = None
+        self._company: Company | None = None
+        self.params = params
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.house = house
+
+    def admit(self, token: Token | None, company: Company | None) -> None:
+        """Remember for whom the request was let in."""
+        self._token = token
+        self._company = company
+
+    @property
+    def engine(self) -> Engine:
+        """What decides."""
+        return self.house.engine
+
+    @property
+    def receive(self) -> Receive:
+        """The ASGI channel that the body, and the client's leaving, arrive on."""
+        return self._receive
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the headers of the answer are wanted."""
+        return bool(self._scope["method"] == "HEAD")
+
+    @property
+    def token(self) -> Token:
+        """The caller's token; there is one on every route that is not public."""
+        assert self._token is not None
+        return self._token
+
+    @property
+    def company(self) -> Company:
+        """The company that the address names."""
+        assert self._company is not None
+        return self._company
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case."""
+        return (
+            self.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
+        )
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the headers announce one."""
+        return (
+            b"transfer-encoding" in self.headers
+            or self.headers.get(b"content-length", b"0").strip(b"0") != b""
+        )
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether the caller names this content type among those it wants."""
+        wanted = self.headers.get(b"accept", b"").decode("latin-1").lower()
+        return media_type in {part.split(";")[0].strip() for part in wanted.split(",")}
+
+    def query(self, shape: type[S]) -> S:
+        """The query, as this shape; raises InputRefused."""
+        try:
+            pairs = parse_qsl(
+                self._scope["query_string"].decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MOST_QUERY_FIELDS,
+            )
+        except ValueError as error:
+            raise refused("query", "text that cannot be read", str(error)) from None
+        return struct_from_strings(_gathered(pairs, _repeatable(shape)), shape)
+
+    async def json(self, shape: type[S]) -> S:
+        """The body, as this shape; raises MediaTypeRefused, TooLarge, MalformedBody, InputRefused."""
+        self.demand_json()
+        return struct_from_json(await self.body(), shape)
+
+    async def json_or(self, absent: S) -> S:
+        """The body as the shape of `absent`, which is the answer when there is none."""
+        if not self.has_body:
+            return absent
+        self.demand_json()
+        body = await self.body()
+        return struct_from_json(body, type(absent)) if body else absent
+
+    def demand_json(self) -> None:
+        """Raise unless the body claims to be JSON."""
+        if self.media_type != "application/json":
+            raise MediaTypeRefused(SEND_JSON)
+
+    async def body(self) -> bytes:
+        """The whole body; raises TooLarge, before reading it when its length is announced."""
+        return await read_body(self.headers, self._receive, self.house.limits.body)
+
+    async def parts(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it comes; raises TooLarge as soon as it is."""
+        refuse_announced(self.headers, limit)
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise too_large(limit)
+            if part:
+                yield part
+            if not message.get("more_body", False):
+                return
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The whole body; raises TooLarge, before reading it when its length is announced."""
+    refuse_announced(headers, limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and message["type"] != "http.disconnect":
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return b"".join(parts)
+
+
+def refuse_announced(headers: Mapping[bytes, bytes], limit: int) -> None:
+    """Raise TooLarge when the announced length of the body is beyond the limit."""
+    announced = headers.get(b"content-length")
+    # A length of more digits than any limit has needs no reading as a number.
+    if announced is not None and (len(announced) > 18 or int(announced) > limit):
+        raise too_large(limit)
+
+
+def too_large(limit: int) -> TooLarge:
+    """The refusal of a body beyond this many bytes."""
+    return TooLarge(f"the body may have at most {limit:,} bytes")
+
+
+def refused(field: str, seen: str, allowed: str) -> InputRefused:
+    """The refusal of one field."""
+    return InputRefused([FieldProblem(field=field, seen=seen, allowed=allowed)])
+
+
+@lru_cache(maxsize=256)
+def _repeatable(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields of a query that may be given several times."""
+    info = msgspec.inspect.type_info(shape)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return frozenset(
+        field.encode_name
+        for field in info.fields
+        if isinstance(field.type, msgspec.inspect.VarTupleType)
+    )
+
+
+def _gathered(pairs: list[tuple[str, str]], repeatable: frozenset[str]) -> dict[str, object]:
+    found: dict[str, object] = {name: [] for name in repeatable}
+    for name, value in pairs:
+        many = found.get(name)
+        if isinstance(many, list):
+            many.append(value)
+        elif name in found:
+            raise refused(name, "several values", "one value")
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,104 @@
+"""Answers: bytes at once, bytes as they come, or server-sent events."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from runyard.web.asgi import Headers, Receive, Send
+
+ENCODER = msgspec.json.Encoder()
+
+JSON = b"application/json"
+PROBLEM_JSON = b"application/problem+json"
+
+# What every answer carries: it is data for programs, never a page of its own.
+SECURITY_HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+async def send_bytes(
+    send: Send, status: int, body: bytes, content_type: bytes = JSON, extra: Headers | None = None
+) -> None:
+    """Answer with these bytes."""
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        *SECURITY_HEADERS,
+    ]
+    if extra:
+        headers += extra
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Response:
+    """An answer that is ready."""
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        content_type: bytes = JSON,
+        headers: Headers | None = None,
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.content_type = content_type
+        self.headers = headers
+
+    async def send(self, receive: Receive, send: Send) -> None:
+        """Write it out. `receive` tells streams that nobody listens any more."""
+        if self.status == 204:
+            headers = [*SECURITY_HEADERS, *(self.headers or [])]
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body"})
+            return
+        await send_bytes(send, self.status, self.body, self.content_type, self.headers)
+
+    async def send_head(self, send: Send) -> None:
+        """Write out what a HEAD request gets: everything but the body."""
+        # The server below leaves the body of an answer to HEAD out by itself.
+        await send_bytes(send, self.status, self.body, self.content_type, self.headers)
+
+
+class ByteStream(Response):
+    """An answer whose bytes come in parts, of a size known beforehand."""
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        size: int,
+        *,
+        status: int = 200,
+        content_type: bytes,
+        headers: Headers,
+    ) -> None:
+        super().__init__(status=status, content_type=content_type, headers=headers)
+        self._parts = parts
+        self._size = size
+
+    def _start(self) -> dict[str, object]:
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % self._size),
+            *SECURITY_HEADERS,
+            *(self.headers or []),
+        ]
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+    async def send(self, receive: Receive, send: Send) -> None:
+        """Write the parts out as they come."""
+        await send(self._start())
+        async for part in self._parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send_head(self, send: Send) -> None:
+        """Write out the size and the rest of the headers."""
+        await send(self._start())
+        await send({"type": "http.response.body", "body": b""})

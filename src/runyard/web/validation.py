@@ -1,0 +1,178 @@
+"""Untrusted values into typed ones, with every refusal saying where, what was seen, what is allowed.
+
+JSON is read strictly: one value, in UTF-8, no name twice in an object, no fields that the shape
+does not have. A place that cannot be read is named by line and column, and an invisible character
+by its name.
+"""
+
+import enum
+import json
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from runyard.model.errors import FieldProblem, InputRefused
+from runyard.web.errors import MalformedBody
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_AT_BYTE = re.compile(r"^JSON is malformed: (?P<what>.*) \(byte (?P<byte>\d+)\)$")
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
+_EXPECTED = re.compile(r"^Expected (?P<allowed>.*?)(?:, got (?P<seen>.*))?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$")
+_PATH_PART = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
+_LONGEST_SEEN = 80
+
+
+@lru_cache(maxsize=256)
+def _decoder(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape)
+
+
+def struct_from_json(body: bytes, shape: type[S]) -> S:
+    """The JSON value as this shape; raises MalformedBody or InputRefused."""
+    try:
+        value: S = _decoder(shape).decode(body)
+    except msgspec.ValidationError as error:
+        raise InputRefused([problem_of(error, shape, _untyped(body))]) from None
+    except msgspec.DecodeError as error:
+        raise MalformedBody(_malformed(body, str(error))) from None
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+    refuse_repeated_names(body)
+    return value
+
+
+def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:
+    """Query values as this shape; raises InputRefused."""
+    try:
+        return msgspec.convert(values, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputRefused([problem_of(error, shape, values)]) from None
+
+
+def refuse_repeated_names(body: bytes) -> None:
+    """Raise when any object of this well-formed JSON has a name twice: readers would disagree."""
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedBody(str(error)) from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(f"an object has the name {repeated!r} twice")
+    return found
+
+
+def _malformed(body: bytes, message: str) -> str:
+    """What is wrong with the JSON, by line and column, naming what cannot be seen."""
+    if not body.strip():
+        return "the body is empty; send a JSON object"
+    match = _AT_BYTE.match(message)
+    if match is None:
+        return f"the JSON ends too early ({message[:1].lower()}{message[1:]})"
+    offset = int(match["byte"])
+    before = body[:offset].decode(errors="replace")
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    return f"{match['what']} at line {line}, column {column}{_named_character(body, offset)}"
+
+
+def _named_character(body: bytes, offset: int) -> str:
+    rest = body[offset : offset + 4].decode(errors="ignore")
+    if not rest or rest[0].isascii():
+        return ""
+    character = rest[0]
+    name = unicodedata.name(character, "unnamed character")
+    is_visible = unicodedata.category(character)[0] not in "ZC"
+    return f": {'the character' if is_visible else 'an invisible'} U+{ord(character):04X} {name}"
+
+
+def _untyped(body: bytes) -> object:
+    try:
+        found: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found
+
+
+def problem_of(
+    error: msgspec.ValidationError, shape: type[msgspec.Struct], value: object
+) -> FieldProblem:
+    """A failed validation as the field at fault, what was seen and what is allowed."""
+    place = _PLACE.match(str(error))
+    assert place is not None
+    what, path = place["what"], place["path"] or "$"
+    field = path.removeprefix("$").removeprefix(".") or "body"
+    if missing := _MISSING.match(what):
+        name = missing["field"] if field == "body" else f"{field}.{missing['field']}"
+        return FieldProblem(field=name, seen="nothing", allowed="it must be given")
+    if unknown := _UNKNOWN.match(what):
+        name = unknown["field"] if field == "body" else f"{field}.{unknown['field']}"
+        return FieldProblem(field=name, seen="an unknown name", allowed=_names_at(shape, path))
+    expected = _EXPECTED.match(what)
+    allowed = expected["allowed"].replace("`", "") if expected else what
+    if what.startswith("Invalid enum value"):
+        allowed = _words_at(shape, path) or what
+    return FieldProblem(field=field, seen=_seen_at(value, path), allowed=allowed)
+
+
+def _seen_at(value: object, path: str) -> str:
+    for part in _PATH_PART.finditer(path):
+        if isinstance(value, dict):
+            value = value.get(part["name"])
+        elif (
+            isinstance(value, list)
+            and part["index"] is not None
+            and int(part["index"]) < len(value)
+        ):
+            value = value[int(part["index"])]
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= _LONGEST_SEEN else text[:_LONGEST_SEEN] + "..."
+
+
+def _type_at(shape: type[msgspec.Struct], path: str) -> object:
+    """The annotation of the field that a path leads to, through structs and sequences."""
+    found: object = shape
+    for part in _PATH_PART.finditer(path):
+        struct = _first(found, msgspec.Struct)
+        if part["name"] is not None and struct is not None:
+            found = get_type_hints(struct).get(part["name"])
+    return found
+
+
+def _first(annotation: object, kind: type) -> type | None:
+    """The first class of this kind that stands anywhere in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, kind):
+        return annotation
+    for argument in get_args(annotation):
+        found = _first(argument, kind)
+        if found is not None:
+            return found
+    return None
+
+
+def _names_at(shape: type[msgspec.Struct], path: str) -> str:
+    struct = _first(_type_at(shape, path), msgspec.Struct) or shape
+    return ", ".join(field.encode_name for field in msgspec.structs.fields(struct))
+
+
+def _words_at(shape: type[msgspec.Struct], path: str) -> str:
+    words = _first(_type_at(shape, path), enum.Enum)
+    if words is None or not issubclass(words, enum.Enum):
+        return ""
+    return ", ".join(str(word.value) for word in words)
