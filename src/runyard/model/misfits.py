@@ -5,10 +5,8 @@ find at least one problem wherever the fast way found one; what it cannot explai
 reported in the fast way's words.
 """
 
-import difflib
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -164,6 +162,8 @@ _CONTROLS = {"\n": "line break", "\r": "carriage return", "\t": "tab", "\0": "nu
 
 
 def _name(character: str) -> str:
+    import unicodedata
+
     code = f"U+{ord(character):04X}"
     name = _CONTROLS.get(character) or unicodedata.name(character, "")
     return f"{code} ({name})" if name else code
@@ -192,11 +192,13 @@ def _of_fields(path: str, fields: tuple[Field, ...], value: object) -> Problems:
 
 
 def _unknown_names(path: str, fields: tuple[Field, ...], value: Mapping[str, object]) -> Problems:
+    from difflib import get_close_matches
+
     known = [field.name for field in fields]
     for name in value:
         if name in known:
             continue
-        near = difflib.get_close_matches(name, [k for k in known if k not in value], n=1)
+        near = get_close_matches(name, [k for k in known if k not in value], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         names = f"one of the names {', '.join(known)}" if known else "no names at all"
         here = f"{path}.{name}" if path else name

@@ -1,13 +1,14 @@
 """Files as task code sees them."""
 
-import tempfile
 from functools import cache
-from mimetypes import MimeTypes
 from pathlib import Path
-from typing import IO, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, overload
 
 from runyard.model.files import FileReference
 from runyard.sdk.current import CURRENT
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 UNKNOWN_CONTENT = "application/octet-stream"
 
@@ -38,8 +39,7 @@ class File:
     @classmethod
     def write(cls, name: str, data: bytes | str, *, content_type: str | None = None) -> "File":
         """Write a new file into the run's scratch folder; text is written as UTF-8."""
-        folder = Path(tempfile.mkdtemp(dir=CURRENT.channel.scratch() if CURRENT.channel else None))
-        path = folder / _valid_name(name)
+        path = _new_folder() / _valid_name(name)
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return cls(path, content_type=content_type)
 
@@ -101,6 +101,13 @@ def returned(file: object) -> object:
     return channel.keep(file.path, name=file.name, content_type=file.content_type)
 
 
+def _new_folder() -> Path:
+    """An empty folder: several files of a run may have the same name."""
+    import tempfile  # brings much along, and few tasks write files
+
+    return Path(tempfile.mkdtemp(dir=CURRENT.channel.scratch() if CURRENT.channel else None))
+
+
 def _valid_name(name: str) -> str:
     if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
         raise ValueError(f"{name!r} cannot be the name of a file")
@@ -112,6 +119,8 @@ def _guess(name: str) -> str:
 
 
 @cache
-def _content_types() -> MimeTypes:
+def _content_types() -> "MimeTypes":
+    from mimetypes import MimeTypes
+
     # Only the table that comes with Python: a machine's own would make tasks differ by machine.
     return MimeTypes(filenames=())

@@ -6,15 +6,17 @@
 `call` decodes the input straight into the function's parameters, says `channel.begin()`, calls the
 function and encodes what it returns. Whatever goes wrong is an `TaskFailed` that knows the
 outcome and the error to report. Only `AttemptOver`, raised by the channel, passes through.
+
+Every child has this in memory before any code of a user, so what only some tasks need (asyncio, the
+inspection of a bundle, the formatting of errors) is imported when the first of them needs it.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -25,11 +27,15 @@ from runyard.sdk.annotations import Member
 from runyard.sdk.bundles import extend_path
 from runyard.sdk.channel import AttemptOver, Channel, RunContext
 from runyard.sdk.current import CURRENT
-from runyard.sdk.inspection import inspect, static_requirements
 from runyard.sdk.logs import capture, capture_logging
 from runyard.sdk.signature import Signature, read_signature
 from runyard.sdk.tasks import Task
 from runyard.sdk.tracebacks import error_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from runyard.model.tasks import Declaration
 
 
 class TaskFailed(Exception):
@@ -64,6 +70,20 @@ class OutputInvalid(TaskFailed):
     """The function returned what its annotation does not say."""
 
     outcome = Outcome.OUTPUT_INVALID
+
+
+def static_requirements(folder: str | Path) -> tuple[str, ...]:
+    """All that an unpacked bundle needs to be imported; see `runyard.sdk.inspection`."""
+    from runyard.sdk import inspection
+
+    return inspection.static_requirements(folder)
+
+
+def inspect(folder: str | Path) -> "tuple[Declaration, ...]":
+    """The tasks of an unpacked bundle; see `runyard.sdk.inspection`."""
+    from runyard.sdk import inspection
+
+    return inspection.inspect(folder)
 
 
 def load(folder: str | Path, module: str, function: str) -> "LoadedTask":
@@ -190,31 +210,35 @@ def _invoker(function: Callable[..., Any]) -> Callable[..., Any]:
 class _Loops:
     """The event loop that the asynchronous tasks of a process share, one run after the other."""
 
-    _shared: ClassVar[asyncio.AbstractEventLoop | None] = None
+    _shared: "ClassVar[asyncio.AbstractEventLoop | None]" = None
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self._asyncio = asyncio
 
     def run(self, coroutine: Any) -> Any:  # noqa: ANN401 - the task's own coroutine and result
         """Run to the end, and end whatever it has left running."""
         loop = self._loop()
-        main = loop.create_task(coroutine)
         try:
-            return loop.run_until_complete(main)
+            return loop.run_until_complete(coroutine)
         finally:
             self._cancel_leftovers(loop)
 
-    def _loop(self) -> asyncio.AbstractEventLoop:
+    def _loop(self) -> "asyncio.AbstractEventLoop":
         loop = _Loops._shared
         if loop is None or loop.is_closed():
-            loop = _Loops._shared = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
+            loop = _Loops._shared = self._asyncio.new_event_loop()
+        self._asyncio.set_event_loop(loop)
         return loop
 
-    def _cancel_leftovers(self, loop: asyncio.AbstractEventLoop) -> None:
-        leftovers = asyncio.all_tasks(loop)
+    def _cancel_leftovers(self, loop: "asyncio.AbstractEventLoop") -> None:
+        leftovers = self._asyncio.all_tasks(loop)
         if not leftovers:
             return
         for leftover in leftovers:
             leftover.cancel()
-        loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
+        loop.run_until_complete(self._asyncio.gather(*leftovers, return_exceptions=True))
 
 
 # ---------------------------------------------------------------- the way out

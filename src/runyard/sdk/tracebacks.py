@@ -1,10 +1,13 @@
 """Errors of task code as people get to see them: only the frames of their own code."""
 
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runyard.model.runs import RunError
+
+if TYPE_CHECKING:
+    import traceback
 
 LONGEST_TRACEBACK = 16 * 1024
 """Bytes."""
@@ -32,6 +35,8 @@ def _message(raised: BaseException) -> str:
 
 
 def _traceback(raised: BaseException, folder: Path) -> str:
+    import traceback  # most children never show an error
+
     try:
         shown = traceback.TracebackException.from_exception(raised)
         for part in _with_causes(shown):
@@ -42,7 +47,9 @@ def _traceback(raised: BaseException, folder: Path) -> str:
     return _last_bytes(text)
 
 
-def _with_causes(shown: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+def _with_causes(
+    shown: "traceback.TracebackException",
+) -> "Iterator[traceback.TracebackException]":
     waiting = [shown]
     while waiting:
         part = waiting.pop()
@@ -51,14 +58,14 @@ def _with_causes(shown: traceback.TracebackException) -> Iterator[traceback.Trac
         waiting += part.exceptions or ()
 
 
-def _keep_own_frames(part: traceback.TracebackException, folder: Path) -> None:
+def _keep_own_frames(part: "traceback.TracebackException", folder: Path) -> None:
     inside = f"{folder}/"
     own = [frame for frame in part.stack if frame.filename.startswith(inside)]
     for frame in own:
         # Loads the line before the name is shortened to what people call the file.
         _ = frame.line
         frame.filename = frame.filename.removeprefix(inside)
-    part.stack = traceback.StackSummary.from_list(own)
+    part.stack[:] = own
 
 
 def _last_bytes(text: str) -> str:
