@@ -6,6 +6,8 @@ hooked only once something has imported it.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOBase
 from typing import TYPE_CHECKING
 
@@ -140,6 +142,23 @@ def capture() -> None:
     err = CapturedStream(LogLevel.WARNING, sys.stderr)
     sys.stdout, sys.stderr = out, err
     CURRENT.streams = (out, err)
+
+
+@contextmanager
+def captured() -> Iterator[None]:
+    """Capture until the end of the block, then leave everything as it was."""
+    streams = sys.stdout, sys.stderr
+    root = sys.modules["logging"].getLogger() if "logging" in sys.modules else None
+    level = root.level if root else 0
+    capture()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        CURRENT.streams = ()
+        if root is not None:
+            root.setLevel(level)
+            root.handlers[:] = [handler for handler in root.handlers if handler.name != _MARK]
 
 
 def capture_logging() -> None:

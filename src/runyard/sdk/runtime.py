@@ -123,7 +123,7 @@ class LoadedTask:
 
         Raises an TaskFailed. Not to be called by two threads at once.
         """
-        if "logging" in sys.modules:
+        if CURRENT.streams and "logging" in sys.modules:
             capture_logging()
         CURRENT.enter(context, channel)
         try:
