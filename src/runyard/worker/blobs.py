@@ -1,0 +1,105 @@
+"""Blobs from the server: asked for once however many want them, verified, kept under a digest."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from runyard.protocol.frames import BlobPart, BlobWanted, FromWorker
+
+
+class BlobNotFetched(Exception):
+    """The server has no such blob, or sent something else."""
+
+
+class Download:
+    """A blob on its way."""
+
+    def __init__(self, digest: str, folder: Path) -> None:
+        self.digest = digest
+        self.path = folder / f".{digest}-{os.getpid()}"
+        self.file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 - closed by `end`
+        self.hash = hashlib.sha256()
+        self.received = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def add(self, part: BlobPart) -> bool:
+        """Take the next bytes; whether these were the last ones."""
+        if part.size is None:
+            raise BlobNotFetched(f"the server does not have {self.digest} any more")
+        if part.offset != self.received:
+            raise BlobNotFetched(f"a part of {self.digest} is missing")
+        self.file.write(part.data)
+        self.hash.update(part.data)
+        self.received += len(part.data)
+        return self.received >= part.size
+
+    def end(self, error: BlobNotFetched | None) -> None:
+        """Nothing more comes."""
+        self.file.close()
+        if error is not None:
+            self.path.unlink(missing_ok=True)
+        if not self.done.done():
+            if error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(error)
+
+
+class Blobs:
+    """The folder of fetched blobs."""
+
+    def __init__(self, folder: Path, send: Callable[[FromWorker], None]) -> None:
+        self._folder = folder
+        self._send = send
+        self._downloads: dict[str, Download] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for left in folder.glob(".*"):
+            left.unlink()
+
+    async def fetch(self, digest: str) -> Path:
+        """The file that holds this blob; raises BlobNotFetched."""
+        path = self._folder / _safe(digest)
+        if path.exists():
+            os.utime(path)
+            return path
+        download = self._downloads.get(digest)
+        if download is None:
+            download = self._downloads[digest] = Download(digest, self._folder)
+            self._send(BlobWanted(digest, 0))
+        await asyncio.shield(download.done)
+        return path
+
+    def receive(self, part: BlobPart) -> None:
+        """Bytes have come."""
+        download = self._downloads.get(part.digest)
+        if download is None:
+            return
+        try:
+            if not download.add(part):
+                return
+            if download.hash.hexdigest() != part.digest:
+                raise BlobNotFetched(f"what came as {part.digest} is something else")
+        except BlobNotFetched as error:
+            del self._downloads[part.digest]
+            download.end(error)
+            return
+        del self._downloads[part.digest]
+        download.path.rename(self._folder / part.digest)
+        download.end(None)
+
+    def close(self) -> None:
+        """The connection is over; nothing comes any more."""
+        downloads, self._downloads = self._downloads, {}
+        for download in downloads.values():
+            download.end(BlobNotFetched("the connection to the server ended"))
+            download.done.exception()
+
+
+def _safe(digest: str) -> str:
+    if len(digest) != hashlib.sha256().digest_size * 2 or not digest.isalnum():
+        raise BlobNotFetched(f"{digest!r} is not a digest")
+    return digest

@@ -1,0 +1,179 @@
+"""A child as the worker sees it: its channels, and the runs that it was sent."""
+
+import asyncio
+import os
+import select
+import shutil
+import socket
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from runyard.model.logs import LogLevel
+from runyard.worker.execution import Ending, Execution
+from runyard.worker.packets import PACKET_LIMIT, Answer, encode
+from runyard.worker.zygote import Zygote
+
+PIPE_SIZE = 256 * 1024
+STREAMS = (LogLevel.INFO, LogLevel.WARNING)
+"""Levels of what comes from standard output and from standard errors."""
+
+
+class Audience(Protocol):
+    """Who hears of a child."""
+
+    def heard(self, child: "Child", data: bytes) -> None:
+        """The child said something: one packet."""
+
+    def printed(self, child: "Child", level: LogLevel, data: bytes) -> None:
+        """Something was written to the child's standard streams."""
+
+    def died(self, child: "Child", code: int) -> None:
+        """The child and all that it started are dead. Status, or minus the signal."""
+
+
+class Child:
+    """One warm process. Owned by the pool (or by an inspection), which hears what it says."""
+
+    def __init__(
+        self,
+        number: int,
+        zygote: Zygote,
+        folder: Path,
+        audience: Audience,
+    ) -> None:
+        self.number = number
+        self.zygote = zygote
+        self.folder = folder
+        self.user: int | None = None
+        self.pid: int | None = None
+        self.pipeline: deque[Execution] = deque()
+        """What was sent and has not ended; the first of them may have begun."""
+        self.known: set[int] = set()
+        """Versions that it has loaded."""
+        self.runs = 0
+        self.resident = 0
+        self.ending: Ending | None = None
+        self.pieces: list[bytes] = []
+        self.announced_signal: int | None = None
+        self.idle_since = 0.0
+        self.audience = audience
+        self._loop = asyncio.get_running_loop()
+        self._work, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._answers, self._their_answers = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
+        self._streams = (os.pipe(), os.pipe())
+        self._poll = select.poll()
+        self._open()
+
+    def _open(self) -> None:
+        self._work.settimeout(0)
+        self._answers.settimeout(0)
+        self._loop.add_reader(self._work.fileno(), self._read_packets)
+        for level, (reading, _) in zip(STREAMS, self._streams, strict=True):
+            os.set_blocking(reading, False)
+            self._poll.register(reading, select.POLLIN)
+            self._loop.add_reader(reading, self._read_stream, reading, level)
+
+    def hand_over(self) -> tuple[int, ...]:
+        """The descriptors that go to the process: work, answers, output, errors."""
+        return (
+            self._theirs.fileno(),
+            self._their_answers.fileno(),
+            *(writing for _, writing in self._streams),
+        )
+
+    def handed_over(self) -> None:
+        """The process has its descriptors; keep only the end where work can be taken back."""
+        self._their_answers.close()
+        for _, writing in self._streams:
+            os.close(writing)
+
+    # ------------------------------------------------------------ work
+
+    def send(self, packet: bytes) -> None:
+        """Put a packet before the child."""
+        self._work.send(packet)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the child's open question."""
+        try:
+            self._answers.send(encode(answer))
+        except OSError:
+            return  # It has died since it asked.
+
+    def take_back(self) -> list[bytes]:
+        """The packets that the child has not taken; it will not see them any more."""
+        packets: list[bytes] = []
+        while True:
+            try:
+                packets.append(self._theirs.recv(PACKET_LIMIT, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                return packets
+
+    def take_back_runs(self) -> list[Execution]:
+        """The runs that the child has not taken; it will not see them any more."""
+        if not self.pipeline:
+            return []
+        count = len(self.take_back())
+        runs = [self.pipeline.pop() for _ in range(count)]
+        runs.reverse()
+        for run in runs:
+            run.child = None
+        return runs
+
+    # ------------------------------------------------------------ reading
+
+    def _read_packets(self) -> None:
+        receive = self._work.recv
+        heard = self.audience.heard
+        while True:
+            try:
+                data = receive(PACKET_LIMIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                return
+            heard(self, data)
+
+    def _read_stream(self, descriptor: int, level: LogLevel) -> None:
+        try:
+            data = os.read(descriptor, PIPE_SIZE)
+        except BlockingIOError:
+            return
+        if data:
+            self.audience.printed(self, level, data)
+        else:
+            self._loop.remove_reader(descriptor)
+
+    def read_streams(self) -> None:
+        """Read what was written to the standard streams until now; cheap when it is nothing."""
+        while True:
+            ready = [
+                descriptor for descriptor, event in self._poll.poll(0) if event & select.POLLIN
+            ]
+            if not ready:
+                return
+            for level, (reading, _) in zip(STREAMS, self._streams, strict=True):
+                if reading in ready:
+                    self._read_stream(reading, level)
+
+    def read_last(self) -> None:
+        """Read everything that the process left behind; it is dead."""
+        self._read_packets()
+        self.read_streams()
+
+    def files_of(self, execution: Execution) -> Path:
+        """The folder with what comes with a run, read-only for the child."""
+        return self.folder / "files" / str(execution.run_id)
+
+    def close(self) -> None:
+        """Forget it; the process is dead."""
+        self._loop.remove_reader(self._work.fileno())
+        for reading, _ in self._streams:
+            self._loop.remove_reader(reading)
+            os.close(reading)
+        for channel in (self._work, self._theirs, self._answers):
+            channel.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

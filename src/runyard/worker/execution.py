@@ -1,0 +1,81 @@
+"""One run as long as this worker holds it."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runyard.protocol.frames import Assignment, Introduction, Lease
+from runyard.worker.logbook import LogBook
+
+if TYPE_CHECKING:
+    from runyard.worker.child import Child
+    from runyard.worker.lanes import Lane
+
+
+class Ending(Enum):
+    """Why Runyard itself ended a child."""
+
+    TIMED_OUT = "timed out"
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    KILLED = "killed"
+    """As was asked for by a frame, or because the worker gives its runs up."""
+    RETIRED = "retired"
+    """It had nothing to do."""
+    UNRULY = "unruly"
+    """It said what no child says."""
+
+
+class Execution:
+    """A claimed run: in a lane's queue, before a child, or in it."""
+
+    __slots__ = (
+        "assignment",
+        "begun_at",
+        "child",
+        "deadline",
+        "has_folder",
+        "introduction",
+        "is_announced",
+        "lane",
+        "log",
+        "order",
+        "run_id",
+        "staged",
+        "token",
+    )
+
+    def __init__(self, assignment: Assignment, introduction: Introduction, order: int) -> None:
+        self.assignment = assignment
+        self.introduction = introduction
+        self.run_id = int(assignment.run_id)
+        self.token = assignment.token
+        self.order = order
+        """Rises with every assignment; smaller ones go first."""
+        self.lane: Lane | None = None
+        self.child: Child | None = None
+        self.begun_at: float | None = None
+        self.deadline: float | None = None
+        """Monotonic; when its timeout has passed."""
+        self.is_announced = False
+        self.staged: Path | None = None
+        """Where its input files lie until its child is known."""
+        self.has_folder = False
+        """Whether a folder with its files lies beside its child."""
+        self.log: LogBook | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """Which run, and under which token."""
+        return Lease(self.assignment.run_id, self.token)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the child has said that it took it."""
+        return self.begun_at is not None
+
+    def logbook(self) -> LogBook:
+        """Its log, opened when there is a first line."""
+        if self.log is None:
+            self.log = LogBook(self.run_id, self.token, self.assignment.attempt)
+        return self.log

@@ -1,0 +1,177 @@
+"""Making children: which zygote forks them, which user and folders they get."""
+
+import itertools
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from runyard.worker import isolation
+from runyard.worker.child import Audience, Child
+from runyard.worker.environments import Environment
+from runyard.worker.lanes import Supply
+from runyard.worker.packets import ChildSpec
+from runyard.worker.settings import WorkerSettings
+from runyard.worker.zygote import Zygote
+
+
+class Nursery:
+    """All zygotes and children of a worker."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+    ) -> None:
+        self.isolation = isolation.available()
+        self._settings = settings
+        self._scratch = settings.folder / "scratch" / str(os.getpid())
+        self._zygotes: dict[str, Zygote] = {}
+        self._children: dict[int, Child] = {}
+        self._numbers = itertools.count(1)
+        first = isolation.first_user(os.getpid())
+        self._users = list(range(first, first + isolation.USERS_PER_WORKER))
+        self._prepare_folders()
+
+    def _prepare_folders(self) -> None:
+        self._settings.folder.chmod(0o755)
+        base = self._scratch.parent
+        base.mkdir(parents=True, exist_ok=True)
+        for left in base.iterdir():
+            if not left.name.isdigit() or not os.path.exists(f"/proc/{left.name}"):
+                shutil.rmtree(left, ignore_errors=True)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def children(self) -> dict[int, Child]:
+        """Every child, by its number."""
+        return self._children
+
+    def staging(self, name: str) -> Path:
+        """A folder for what a run needs until its child is known; not made yet."""
+        return self._scratch / f"staged-{name}"
+
+    @property
+    def zygotes(self) -> tuple[Zygote, ...]:
+        """Every zygote."""
+        return tuple(self._zygotes.values())
+
+    def start(self, supply: Supply, audience: Audience) -> Child:
+        """A new child; it can be sent packets at once, though it comes to life a little later."""
+        zygote = self._zygote(supply.environment)
+        number = next(self._numbers)
+        folder = self._scratch / str(number)
+        _make_folders(folder)
+        child = Child(number, zygote, folder, audience)
+        self._children[number] = child
+        zygote.when_ready(lambda: self._fork(child, supply))
+        return child
+
+    def kill(self, child: Child) -> None:
+        """End a child with all that it started; `died` is called when all of it is dead."""
+        child.zygote.kill(child.number)
+
+    def close(self) -> None:
+        """End everything."""
+        for zygote in self.zygotes:
+            zygote.close()
+        self._zygotes.clear()
+        for child in tuple(self._children.values()):
+            child.close()
+        self._children.clear()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _zygote(self, environment: Environment) -> Zygote:
+        zygote = self._zygotes.get(environment.name)
+        if zygote is None:
+            wanted = self._settings.own_users and self.isolation.own_users
+            zygote = self._zygotes[environment.name] = Zygote(
+                environment,
+                reachable=(*environment.readable, str(self._settings.folder)),
+                own_users=wanted,
+                forked=self._was_forked,
+                exited=self._exited,
+                gone=self._zygote_gone,
+            )
+        return zygote
+
+    def _fork(self, child: Child, supply: Supply) -> None:
+        if child.number not in self._children:
+            return
+        child.user = self._users.pop() if child.zygote.own_users and self._users else None
+        spec = self._spec(child, supply)
+        child.zygote.fork(child.number, spec, child.hand_over())
+        child.handed_over()
+
+    def _spec(self, child: Child, supply: Supply) -> ChildSpec:
+        run, files = child.folder / "run", child.folder / "files"
+        if child.user is not None:
+            os.chown(run, child.user, child.user)
+            os.chown(files, 0, child.user)
+        limits = self._settings.limits
+        return ChildSpec(
+            folder=str(run),
+            files=str(files),
+            bundle=str(supply.bundle),
+            readable=supply.environment.readable,
+            user=child.user,
+            landlock=bool(self.isolation.landlock),
+            processes=limits.processes,
+            open_files=limits.open_files,
+            file_size=limits.file_size,
+            environment={
+                "HOME": str(run),
+                "LANG": "C.UTF-8",
+                "PATH": _search_path(supply.environment),
+                "TMPDIR": str(run),
+            },
+        )
+
+    def _was_forked(self, number: int, pid: int) -> None:
+        child = self._children.get(number)
+        if child is not None:
+            child.pid = pid
+
+    def _exited(self, number: int, code: int) -> None:
+        child = self._children.pop(number, None)
+        if child is None:
+            return
+        child.read_last()
+        child.audience.died(child, code)
+        self._forget(child)
+
+    def _forget(self, child: Child) -> None:
+        if child.user is not None:
+            self._users.insert(0, child.user)
+        child.close()
+
+    def _zygote_gone(self, zygote: Zygote) -> None:
+        """A zygote died, and its children with it: as if each had been killed from outside."""
+        if self._zygotes.get(zygote.environment.name) is zygote:
+            del self._zygotes[zygote.environment.name]
+        for child in tuple(self._children.values()):
+            if child.zygote is zygote:
+                self._end_user(child)
+                self._exited(child.number, -9)
+
+    def _end_user(self, child: Child) -> None:
+        """Kill what a child left behind when there is no zygote any more to adopt it."""
+        if child.user is None:
+            return
+        for entry in os.listdir("/proc"):
+            with suppress(OSError):
+                if entry.isdigit() and os.stat(f"/proc/{entry}").st_uid == child.user:
+                    os.kill(int(entry), 9)
+
+
+def _make_folders(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o711)
+    (folder / "run").mkdir(0o700)
+    (folder / "files").mkdir(0o750)
+
+
+def _search_path(environment: Environment) -> str:
+    folders = ["/usr/local/bin", "/usr/bin", "/bin"]
+    if environment.with_site:
+        folders.insert(0, str(Path(environment.python).parent))
+    return ":".join(folders)

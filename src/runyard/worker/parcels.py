@@ -1,0 +1,152 @@
+"""What runs hand to the server while they execute: steps to record, files to keep, progress."""
+
+import hashlib
+import itertools
+from collections.abc import Callable
+
+import msgspec
+
+from runyard.model.files import FileReference
+from runyard.protocol.frames import (
+    FileOffered,
+    FilePart,
+    FileStored,
+    FromWorker,
+    Progress,
+    StepDone,
+    StepRecorded,
+)
+from runyard.worker.child import Child
+from runyard.worker.execution import Execution
+from runyard.worker.packets import (
+    Answer,
+    FileBytes,
+    FileStarted,
+    FromChild,
+    ProgressMade,
+    StepTaken,
+)
+
+
+class Transfer:
+    """A file on its way from a child to the server."""
+
+    def __init__(self, number: int, child: Child, packet: FileStarted) -> None:
+        self.number = number
+        self.child = child
+        self.offer = packet
+        self.hash = hashlib.sha256()
+        self.sent = 0
+
+    def reference(self, stored: FileStored) -> bytes | None:
+        """How the run's output refers to the stored file, or None when it is refused."""
+        if stored.file_id is None:
+            return None
+        return msgspec.json.encode(
+            FileReference(
+                stored.file_id,
+                self.offer.name,
+                self.offer.content_type,
+                self.offer.size,
+                self.hash.hexdigest(),
+            )
+        )
+
+
+class Parcels:
+    """Open questions of children to the server; each child has at most one."""
+
+    def __init__(
+        self, send: Callable[[FromWorker], None], *, lose: Callable[[Execution], None]
+    ) -> None:
+        self._send = send
+        self._lose = lose
+        self._requests = itertools.count(1)
+        self._steps: dict[int, tuple[Child, Execution]] = {}
+        self._transfers: dict[int, Transfer] = {}
+        self._transfer_of: dict[Child, Transfer] = {}
+
+    def receive(self, child: Child, execution: Execution, packet: FromChild) -> None:
+        """Pass on what a child says; raises ValueError for what it may not say now."""
+        match packet:
+            case StepTaken():
+                self._record(child, execution, packet)
+            case FileStarted():
+                self._offer(child, execution, packet)
+            case FileBytes():
+                self._pass_on(child, packet)
+            case _:
+                raise ValueError(f"a run does not say {type(packet).__name__}")
+
+    def progress(self, execution: Execution, packet: ProgressMade) -> None:
+        """Pass on how far a run has come."""
+        run_id = execution.assignment.run_id
+        self._send(Progress(run_id, execution.token, packet.done, packet.total))
+
+    def recorded(self, frame: StepRecorded) -> None:
+        """A step is on disk, or the run's lease is gone."""
+        asked = self._steps.pop(frame.request, None)
+        if asked is None:
+            return
+        child, execution = asked
+        if frame.lost:
+            self._lose(execution)
+        else:
+            child.answer(Answer(b""))
+
+    def stored(self, frame: FileStored) -> None:
+        """A file is kept, or refused."""
+        transfer = self._transfers.pop(frame.transfer, None)
+        if transfer is None:
+            return
+        self._transfer_of.pop(transfer.child, None)
+        transfer.child.answer(Answer(transfer.reference(frame), frame.detail))
+
+    def forget(self, child: Child) -> None:
+        """The child is dead: nobody waits for its answers."""
+        self._steps = {key: asked for key, asked in self._steps.items() if asked[0] is not child}
+        transfer = self._transfer_of.pop(child, None)
+        if transfer is not None:
+            self._transfers.pop(transfer.number, None)
+
+    def _record(self, child: Child, execution: Execution, packet: StepTaken) -> None:
+        value = packet.value
+        if packet.pieces:
+            pieces, child.pieces = child.pieces[-packet.pieces :], []
+            value = b"".join(pieces)
+        request = next(self._requests)
+        self._steps[request] = (child, execution)
+        self._send(
+            StepDone(
+                request,
+                execution.assignment.run_id,
+                execution.token,
+                packet.name,
+                packet.occurrence,
+                msgspec.Raw(value),
+            )
+        )
+
+    def _offer(self, child: Child, execution: Execution, packet: FileStarted) -> None:
+        transfer = Transfer(next(self._requests), child, packet)
+        self._transfers[transfer.number] = self._transfer_of[child] = transfer
+        self._send(
+            FileOffered(
+                transfer=transfer.number,
+                run_id=execution.assignment.run_id,
+                token=execution.token,
+                name=packet.name,
+                content_type=packet.content_type,
+                size=packet.size,
+            )
+        )
+
+    def _pass_on(self, child: Child, packet: FileBytes) -> None:
+        transfer = self._transfer_of.get(child)
+        if transfer is None:
+            raise ValueError("bytes of a file that was never offered")
+        transfer.sent += len(packet.data)
+        if transfer.sent > transfer.offer.size:
+            raise ValueError("more bytes of a file than were offered")
+        transfer.hash.update(packet.data)
+        self._send(FilePart(transfer.number, packet.data, packet.last))

@@ -1,0 +1,605 @@
+"""The pool: which child executes which run, and what becomes of both.
+
+A run waits in the lane of its (company, bundle, environment) until a slot is free. Slots are
+children at work: a lane gets another child as long as there are slots, and idle children of any
+lane stay warm until memory or number says that the least recently used must go.
+
+While runs are short, one or two more are put before a busy child, so that it need not wait for
+the worker between them. Nothing is lost by that: a run that a child has not taken can be taken
+back, for a recall or for another child that has become idle.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+import msgspec
+
+from runyard.model.logs import LogLevel
+from runyard.model.runs import Outcome, RunError
+from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease
+from runyard.worker.child import STREAMS, Child
+from runyard.worker.clock import instant, monotonic, wall
+from runyard.worker.endings import end_of_child
+from runyard.worker.execution import Ending, Execution
+from runyard.worker.lanes import Lane, LaneKey
+from runyard.worker.logbook import LineSplitter
+from runyard.worker.nursery import Nursery
+from runyard.worker.packets import (
+    INLINE_LIMIT,
+    WORK_FILE,
+    Finished,
+    FromChild,
+    Lines,
+    Load,
+    Piece,
+    ProgressMade,
+    RecordedStep,
+    SelfKill,
+    Started,
+    Work,
+    WorkFile,
+    decode_from_child,
+    encode,
+)
+from runyard.worker.parcels import Parcels
+from runyard.worker.reports import Reports
+from runyard.worker.settings import WorkerSettings
+from runyard.worker.supplies import NotSupplied, Supplies
+from runyard.worker.watch import Watch
+
+PIPELINED_UP_TO = 0.005
+"""Seconds; longer runs are not put before a busy child."""
+PIPELINE = 3
+"""Runs before one child, the one that it executes included."""
+STEAL_AFTER = 0.002
+"""Seconds that a run has executed before the ones behind it may go to an idle child."""
+PREFETCH_DURATION = 0.02
+"""Seconds of work that should wait at the worker."""
+LEAST_PREFETCH, MOST_PREFETCH = 2, 64
+RUN_OVERHEAD = 0.0001
+"""Seconds between two runs of a child."""
+FAILED_STARTS = 3
+
+
+class Pool:
+    """Everything that this worker holds, from assignment to end."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        supplies: Supplies,
+        nursery: Nursery,
+        *,
+        send: Callable[[FromWorker], None],
+        spawn: Callable[[Coroutine[object, object, None]], None],
+    ) -> None:
+        self._settings = settings
+        self._supplies = supplies
+        self._spawn = spawn
+        self._reports = Reports(send)
+        self._nursery = nursery
+        self.parcels = Parcels(send, lose=self._lose)
+        self._watch = Watch(
+            settings.limits, busy=self._busy_children, end=self._end_child, looked=self._rebalance
+        )
+        self._introductions: dict[int, Introduction] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._waiting: dict[Lane, None] = {}
+        self._held: dict[int, Execution] = {}
+        self._busy: dict[Child, None] = {}
+        self._lane_of: dict[Child, Lane] = {}
+        self._splitters: dict[tuple[int, LogLevel], LineSplitter] = {}
+        self._dying: dict[int, asyncio.Future[None]] = {}
+        self._order = 0
+        self._duration: float | None = None
+        self._is_closed = False
+
+    # ------------------------------------------------------------ what the server asks
+
+    def introduce(self, introduction: Introduction) -> None:
+        """Note what the server says about a version."""
+        self._introductions[int(introduction.version_id)] = introduction
+
+    def assign(self, assignments: Iterable[Assignment]) -> None:
+        """Take runs; they begin in this order as far as children are there."""
+        for assignment in assignments:
+            introduction = self._introductions[int(assignment.version_id)]
+            self._order += 1
+            execution = Execution(assignment, introduction, self._order)
+            self._held[execution.run_id] = execution
+            execution.lane = lane = self._lane(introduction)
+            if self._supplies.has_files(assignment.input):
+                self._spawn(self._fetch_files(execution, lane))
+            else:
+                self._enqueue(execution, lane)
+        self._dispatch()
+
+    def recall(self, leases: Sequence[Lease]) -> tuple[Lease, ...]:
+        """Give back those of these runs that have not begun; they never will, here."""
+        return tuple(lease for lease in leases if self._withdraw(lease))
+
+    async def kill(self, leases: Sequence[Lease]) -> tuple[Lease, ...]:
+        """End these runs; returns when no code of them executes any more."""
+        deaths = [death for lease in leases if (death := self._kill(lease)) is not None]
+        if deaths:
+            await asyncio.wait(deaths)
+        return tuple(leases)
+
+    def give_up(self) -> None:
+        """The leases are over: end every run without another word about it."""
+        for execution in tuple(self._held.values()):
+            self._kill(execution.lease)
+
+    @property
+    def held(self) -> int:
+        """Runs here, begun or not."""
+        return len(self._held)
+
+    @property
+    def busy(self) -> int:
+        """Children at work."""
+        return len(self._busy)
+
+    @property
+    def unbegun(self) -> list[Lease]:
+        """Runs that wait here."""
+        return [execution.lease for execution in self._held.values() if not execution.has_begun]
+
+    @property
+    def capacity(self) -> int:
+        """How many runs should be here at most, so that no child has to wait for work."""
+        turnaround = (self._duration or PREFETCH_DURATION) + RUN_OVERHEAD
+        prefetch = round(PREFETCH_DURATION / turnaround)
+        prefetch = max(LEAST_PREFETCH, min(MOST_PREFETCH, prefetch))
+        return self._settings.slots * (1 + prefetch)
+
+    def flush(self) -> None:
+        """Send all reports now."""
+        self._reports.flush()
+
+    def close(self) -> None:
+        """End all children."""
+        self._is_closed = True
+        self._watch.close()
+
+    # ------------------------------------------------------------ lanes
+
+    def _lane(self, introduction: Introduction) -> Lane:
+        key = LaneKey(
+            int(introduction.company_id), introduction.bundle_digest, introduction.requirements
+        )
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+            self._spawn(self._supply(lane))
+        return lane
+
+    async def _supply(self, lane: Lane) -> None:
+        """Get what the lane's children need, telling its waiting runs how it goes."""
+
+        def tell(text: str) -> None:
+            for execution in tuple(self._held.values()):
+                if execution.lane is lane:
+                    execution.logbook().add_line(text, at=wall(), level=LogLevel.INFO)
+                    self._reports.lines(execution)
+
+        try:
+            lane.supply = await self._supplies.obtain(
+                lane.key.bundle_digest, lane.key.requirements, tell
+            )
+        except NotSupplied as failure:
+            del self._lanes[lane.key]
+            self._fail_lane(lane, RunError(kind=failure.kind, message=str(failure)))
+            return
+        if lane.waiting:
+            self._waiting[lane] = None
+            self._dispatch()
+
+    def _fail_lane(self, lane: Lane, error: RunError) -> None:
+        self._waiting.pop(lane, None)
+        while lane.waiting:
+            execution = lane.waiting.popleft()
+            self._finish(execution, _end(execution, Outcome.NOT_LOADED, error=error))
+
+    async def _fetch_files(self, execution: Execution, lane: Lane) -> None:
+        staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
+        try:
+            await self._supplies.stage(execution.assignment.input, staged)
+        except NotSupplied as failure:
+            if self._held.get(execution.run_id) is execution:
+                error = RunError(kind=failure.kind, message=str(failure))
+                self._finish(execution, _end(execution, Outcome.RAISED, error=error))
+            return
+        if self._held.get(execution.run_id) is execution:
+            execution.staged = staged
+            self._enqueue(execution, lane)
+            self._dispatch()
+        else:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def _enqueue(self, execution: Execution, lane: Lane) -> None:
+        lane.waiting.append(execution)
+        if lane.supply is not None:
+            self._waiting[lane] = None
+
+    def _put_back(self, lane: Lane, executions: Sequence[Execution]) -> None:
+        if executions:
+            lane.waiting.extendleft(reversed(executions))
+            self._waiting[lane] = None
+
+    # ------------------------------------------------------------ dispatch
+
+    def _dispatch(self) -> None:
+        """Give waiting runs to children, oldest first, as far as there are slots."""
+        while self._waiting and len(self._busy) < self._settings.slots and not self._is_closed:
+            lane = self._next_lane()
+            child = lane.idle.pop() if lane.idle else self._start_child(lane)
+            self._hand(child, lane)
+        if len(self._waiting) == 1:
+            self._top_up(next(iter(self._waiting)))
+
+    def _next_lane(self) -> Lane:
+        if len(self._waiting) == 1:
+            return next(iter(self._waiting))
+        return min(self._waiting, key=lambda lane: lane.waiting[0].order)
+
+    def _top_up(self, lane: Lane) -> None:
+        """Put short runs before busy children, so that these need not wait for the next."""
+        if lane.duration is None or lane.duration > PIPELINED_UP_TO:
+            return
+        for child in lane.children.values():
+            while lane.waiting and child.ending is None and 0 < len(child.pipeline) < PIPELINE:
+                self._hand(child, lane)
+
+    def _hand(self, child: Child, lane: Lane) -> None:
+        execution = lane.waiting.popleft()
+        if not lane.waiting:
+            del self._waiting[lane]
+        execution.child = child
+        if not child.pipeline:
+            self._busy[child] = None
+        child.pipeline.append(execution)
+        packet = self._packet(child, execution)
+        child.send(packet)
+
+    def _packet(self, child: Child, execution: Execution) -> bytes:
+        assignment = execution.assignment
+        version = int(assignment.version_id)
+        load = None
+        if version not in child.known:
+            introduction = execution.introduction
+            load = Load(
+                introduction.module, introduction.function, introduction.task, introduction.company
+            )
+        work = Work(
+            execution.run_id,
+            version,
+            assignment.public_id,
+            assignment.attempt,
+            bytes(assignment.input),
+            load,
+            tuple(RecordedStep(s.name, s.occurrence, bytes(s.value)) for s in assignment.steps),
+        )
+        packet = encode(work)
+        if execution.staged is None and len(packet) <= INLINE_LIMIT:
+            return packet
+        return _placed(child, execution, packet)
+
+    def _start_child(self, lane: Lane) -> Child:
+        if lane.supply is None:
+            raise RuntimeError("a lane has runs to execute and nothing to execute them with")
+        self._make_room()
+        child = self._nursery.start(lane.supply, self)
+        lane.children[child.number] = child
+        self._lane_of[child] = lane
+        return child
+
+    def _make_room(self) -> None:
+        idle = [child for lane in self._lanes.values() for child in lane.idle]
+        memory = sum(child.resident for child in idle)
+        idle.sort(key=lambda child: child.idle_since, reverse=True)
+        most = self._settings.warm_children + self._settings.slots
+        while idle and (
+            len(self._nursery.children) - self._retiring() >= most
+            or memory > self._settings.warm_memory
+        ):
+            oldest = idle.pop()
+            memory -= oldest.resident
+            self._lane_of[oldest].idle.remove(oldest)
+            self._end_child(oldest, Ending.RETIRED)
+
+    def _retiring(self) -> int:
+        return sum(child.ending is not None for child in self._nursery.children.values())
+
+    def _rebalance(self) -> None:
+        for lane in self._lanes.values():
+            if lane.idle and not lane.waiting and len(self._busy) < self._settings.slots:
+                self._steal(lane, 0.0)
+
+    def _steal(self, lane: Lane, after: float) -> bool:
+        """Take runs back that stand behind a longer one, for the children that are idle."""
+        now = wall()
+        for child in lane.children.values():
+            if len(child.pipeline) < 2 or child.ending is not None:
+                continue
+            begun_at = child.pipeline[0].begun_at
+            if begun_at is None or now - begun_at < after:
+                continue
+            taken = self._untake(child)
+            if taken:
+                self._put_back(lane, taken)
+                self._dispatch()
+                return True
+        return False
+
+    # ------------------------------------------------------------ what children say
+
+    def heard(self, child: Child, data: bytes) -> None:
+        """A child said something."""
+        try:
+            packet = decode_from_child(data)
+            if isinstance(packet, Finished):
+                self._has_finished(child, packet)
+            elif isinstance(packet, Started):
+                self._has_started(child, packet)
+            else:
+                self._has_said(child, packet)
+        except (msgspec.DecodeError, IndexError, ValueError):
+            self._end_child(child, Ending.UNRULY)
+
+    def _has_started(self, child: Child, packet: Started) -> None:
+        execution = child.pipeline[0]
+        if execution.run_id != packet.run_id:
+            raise ValueError("a run began that is not the child's next one")
+        execution.begun_at = packet.at
+        child.known.add(int(execution.assignment.version_id))
+        self._watch.begun(execution)
+        self._reports.begun(execution)
+
+    def _has_finished(self, child: Child, packet: Finished) -> None:
+        execution = child.pipeline[0]
+        if execution.run_id != packet.run_id or execution.begun_at is None:
+            raise ValueError("a run ended that had not begun")
+        child.read_streams()
+        self._end_of_streams(child, execution)
+        child.pipeline.popleft()
+        child.runs += 1
+        if packet.resident:
+            child.resident = packet.resident
+        lane = self._lane_of[child]
+        self._learn(lane, packet.finished_at - packet.begun_at)
+        self._finish(execution, _end_as_told(execution, packet, _output(child, packet)))
+        self._go_on(child, lane)
+
+    def _learn(self, lane: Lane, duration: float) -> None:
+        lane.learn(duration)
+        lane.failed_starts = 0
+        known = self._duration
+        self._duration = duration if known is None else known + 0.05 * (duration - known)
+
+    def _go_on(self, child: Child, lane: Lane) -> None:
+        """A child has ended a run: give it the next one, or let it rest."""
+        if not child.pipeline:
+            del self._busy[child]
+            if child.ending is not None:
+                return
+            if self._is_worn(child):
+                self._end_child(child, Ending.RETIRED)
+            else:
+                child.idle_since = monotonic()
+                lane.idle.append(child)
+        if self._waiting:
+            self._dispatch()
+        elif lane.idle:
+            self._steal(lane, STEAL_AFTER)
+
+    def _is_worn(self, child: Child) -> bool:
+        settings = self._settings
+        return child.runs >= settings.recycle_runs or child.resident > settings.recycle_memory
+
+    def _has_said(self, child: Child, packet: FromChild) -> None:
+        execution = child.pipeline[0]
+        match packet:
+            case Piece(data):
+                child.pieces.append(data)
+            case Lines(_, count, body):
+                execution.logbook().add_encoded(count, body)
+                self._reports.lines(execution)
+            case ProgressMade():
+                self.parcels.progress(execution, packet)
+            case SelfKill(_, number):
+                child.announced_signal = number
+            case _:
+                self.parcels.receive(child, execution, packet)
+
+    def printed(self, child: Child, level: LogLevel, data: bytes) -> None:
+        """Something was written to a child's standard streams."""
+        if not child.pipeline:
+            return  # Nobody's: written after the run that started the writer had ended.
+        key = (child.number, level)
+        splitter = self._splitters.get(key)
+        if splitter is None:
+            splitter = self._splitters[key] = LineSplitter()
+        text = splitter.feed(data)
+        if text:
+            execution = child.pipeline[0]
+            execution.logbook().add_text(text, at=wall(), level=level)
+            self._reports.lines(execution)
+
+    def _end_of_streams(self, child: Child, execution: Execution) -> None:
+        if not self._splitters:
+            return
+        for level in STREAMS:
+            splitter = self._splitters.pop((child.number, level), None)
+            if splitter is not None and (text := splitter.rest()):
+                execution.logbook().add_text(text, at=wall(), level=level)
+
+    # ------------------------------------------------------------ ends
+
+    def _finish(self, execution: Execution, end: End) -> None:
+        if execution.has_folder and execution.child is not None:
+            shutil.rmtree(execution.child.files_of(execution), ignore_errors=True)
+        if self._held.pop(execution.run_id, None) is not None:
+            self._reports.ended(execution, end)
+
+    def _end_child(self, child: Child, ending: Ending) -> None:
+        """Kill a child with all that it started; `died` hears of it."""
+        if child.ending is None:
+            child.ending = ending
+            self._nursery.kill(child)
+
+    def _lose(self, execution: Execution) -> None:
+        """The server says that the run's lease is gone: nothing of it may go on."""
+        self._kill(execution.lease)
+
+    def _kill(self, lease: Lease) -> "asyncio.Future[None] | None":
+        """Begin to end a run. What to wait for, or None when nothing of it executes."""
+        execution = self._held.get(int(lease.run_id))
+        if execution is None or execution.token != lease.token:
+            return self._dying.get(int(lease.run_id))
+        if self._withdraw(lease):
+            return None
+        child = execution.child
+        if child is None:
+            return None
+        del self._held[execution.run_id]
+        self._reports.forget(execution)
+        death = asyncio.get_running_loop().create_future()
+        self._dying[execution.run_id] = death
+        self._end_child(child, Ending.KILLED)
+        return death
+
+    def _withdraw(self, lease: Lease) -> bool:
+        """Drop a run that has not begun. False: it has, or it is not here."""
+        execution = self._held.get(int(lease.run_id))
+        if execution is None or execution.token != lease.token:
+            return False
+        child, lane = execution.child, execution.lane
+        if child is not None and not self._take_back(child, execution):
+            return False
+        del self._held[execution.run_id]
+        self._reports.forget(execution)
+        if execution.staged is not None:
+            shutil.rmtree(execution.staged, ignore_errors=True)
+        if lane is not None and execution in lane.waiting:
+            lane.waiting.remove(execution)
+            if not lane.waiting:
+                self._waiting.pop(lane, None)
+        if child is not None:
+            self._dispatch()
+        return True
+
+    def _take_back(self, child: Child, execution: Execution) -> bool:
+        """Take back what the child has not taken; whether this run is among it."""
+        if execution.has_begun:
+            return False
+        taken = self._untake(child)
+        self._put_back(self._lane_of[child], taken)
+        if not child.pipeline:
+            self._rest(child)
+        if execution in taken:
+            return True
+        self._dispatch()
+        return False
+
+    def _untake(self, child: Child) -> list[Execution]:
+        """Take back what the child has not taken, with its files."""
+        taken = child.take_back_runs()
+        for execution in taken:
+            if execution.has_folder:
+                execution.staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
+                child.files_of(execution).rename(execution.staged)
+                execution.has_folder = False
+        return taken
+
+    def _rest(self, child: Child) -> None:
+        self._busy.pop(child, None)
+        if child.ending is None:
+            self._lane_of[child].idle.append(child)
+
+    def died(self, child: Child, code: int) -> None:
+        """A child and all that it started are dead."""
+        lane = self._lane_of.pop(child)
+        lane.children.pop(child.number, None)
+        if child in lane.idle:
+            lane.idle.remove(child)
+        untaken = self._untake(child)
+        self._busy.pop(child, None)
+        if child.pipeline:
+            self._end_victim(child, child.pipeline.popleft(), code)
+        elif untaken:
+            lane.failed_starts += 1
+        self._put_back(lane, untaken)
+        if lane.failed_starts >= FAILED_STARTS:
+            lane.failed_starts = 0
+            message = f"its children die before they take a run (exit status {code})"
+            self._fail_lane(lane, RunError(kind="ChildNotStarted", message=message))
+        self._dispatch()
+
+    def _end_victim(self, child: Child, execution: Execution, code: int) -> None:
+        self._end_of_streams(child, execution)
+        self.parcels.forget(child)
+        death = self._dying.pop(execution.run_id, None)
+        if death is not None and not death.done():
+            death.set_result(None)
+        outcome, error, number = end_of_child(child, execution, code)
+        end = _end(execution, outcome, error=error, signal=number)
+        self._finish(execution, end)
+
+    def _busy_children(self) -> Iterable[Child]:
+        return self._busy
+
+
+def _placed(child: Child, execution: Execution, packet: bytes) -> bytes:
+    """Put what does not fit into a packet beside the child; the packet to send instead."""
+    folder = child.files_of(execution)
+    if execution.staged is None:
+        folder.mkdir(0o755, exist_ok=True)
+    else:
+        execution.staged.rename(folder)
+        execution.staged = None
+    folder.chmod(0o755)
+    execution.has_folder = True
+    if len(packet) <= INLINE_LIMIT:
+        return packet
+    (folder / WORK_FILE).write_bytes(packet)
+    return encode(WorkFile(execution.run_id))
+
+
+def _output(child: Child, packet: Finished) -> bytes | None:
+    if not packet.pieces:
+        return packet.output
+    pieces, child.pieces = child.pieces[-packet.pieces :], []
+    return b"".join(pieces)
+
+
+def _end_as_told(execution: Execution, packet: Finished, output: bytes | None) -> End:
+    return End(
+        run_id=execution.assignment.run_id,
+        token=execution.token,
+        outcome=Outcome(packet.outcome),
+        begun_at=instant(packet.begun_at),
+        finished_at=instant(packet.finished_at),
+        output=None if output is None else msgspec.Raw(output),
+        error=packet.error,
+        logged_errors=packet.logged_errors,
+    )
+
+
+def _end(
+    execution: Execution,
+    outcome: Outcome,
+    *,
+    error: RunError | None = None,
+    signal: int | None = None,
+) -> End:
+    return End(
+        run_id=execution.assignment.run_id,
+        token=execution.token,
+        outcome=outcome,
+        begun_at=None if execution.begun_at is None else instant(execution.begun_at),
+        finished_at=instant(wall()),
+        error=error,
+        signal=signal,
+    )

@@ -1,0 +1,137 @@
+"""What runs need before they can begin: their bundle, their environment, their input files."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runyard.protocol.frames import BlobPart, FromWorker
+from runyard.worker.blobs import BlobNotFetched, Blobs
+from runyard.worker.bundles import BundleRefused, unpack
+from runyard.worker.environments import Environment, EnvironmentNotBuilt, Environments
+from runyard.worker.lanes import Supply
+from runyard.worker.settings import WorkerSettings
+
+DIGEST_LENGTH = 64
+DIGEST_MARK = b'"digest"'
+"""Stands in every input that refers to a file."""
+
+
+class NotSupplied(Exception):
+    """A run cannot begin here; `kind` and message say why."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Supplies:
+    """Everything that is fetched or built for runs, kept for later ones."""
+
+    def __init__(self, settings: WorkerSettings, send: Callable[[FromWorker], None]) -> None:
+        self._bundles = settings.folder / "bundles"
+        self._bundles.mkdir(parents=True, exist_ok=True)
+        self._blobs = Blobs(settings.folder / "blobs", send)
+        self._environments = Environments(settings)
+        self._unpacking: dict[str, asyncio.Lock] = {}
+
+    @property
+    def base(self) -> Environment:
+        """The environment of bundles without requirements."""
+        return self._environments.base
+
+    def receive(self, part: BlobPart) -> None:
+        """Bytes of a blob have come."""
+        self._blobs.receive(part)
+
+    def close(self) -> None:
+        """The connection is over."""
+        self._blobs.close()
+
+    async def obtain(
+        self, digest: str, requirements: tuple[str, ...], tell: Callable[[str], None]
+    ) -> Supply:
+        """Bundle and environment; raises NotSupplied."""
+        bundle = await self.unpacked(digest)
+        return Supply(bundle, await self.environment(requirements, tell))
+
+    async def unpacked(self, digest: str) -> Path:
+        """The folder of a bundle; raises NotSupplied."""
+        folder = self._bundles / digest
+        try:
+            async with self._unpacking.setdefault(digest, asyncio.Lock()):
+                if not folder.is_dir():
+                    archive = await self._blobs.fetch(digest)
+                    await asyncio.to_thread(unpack, archive, folder)
+        except BlobNotFetched as error:
+            raise NotSupplied("BundleNotFetched", str(error)) from error
+        except BundleRefused as error:
+            raise NotSupplied("BundleRefused", str(error)) from error
+        return folder
+
+    async def environment(
+        self, requirements: tuple[str, ...], tell: Callable[[str], None]
+    ) -> Environment:
+        """The environment for these requirements; raises NotSupplied."""
+        try:
+            return await self._environments.obtain(requirements, tell)
+        except EnvironmentNotBuilt as error:
+            raise NotSupplied("EnvironmentNotBuilt", str(error)) from error
+
+    def clean_up(self, used: frozenset[str]) -> None:
+        """Remove what was not used for longest."""
+        self._environments.clean_up(used)
+
+    # ------------------------------------------------------------ files of one run
+
+    def has_files(self, raw: msgspec.Raw) -> bool:
+        """Whether an input may refer to files. Nearly free for most inputs."""
+        return DIGEST_MARK in bytes(raw)
+
+    async def stage(self, raw: msgspec.Raw, folder: Path) -> None:
+        """Copy the files of an input into a new folder, under their digests.
+
+        Raises NotSupplied.
+        """
+        os.mkdir(folder, 0o700)
+        for digest in digests_in(raw):
+            try:
+                blob = await self._blobs.fetch(digest)
+            except BlobNotFetched as error:
+                raise NotSupplied("FileNotFetched", str(error)) from error
+            await asyncio.to_thread(_copy, blob, folder / digest)
+
+
+def digests_in(raw: msgspec.Raw) -> tuple[str, ...]:
+    """The digests of the files that an input refers to."""
+    found: dict[str, None] = {}
+    waiting: list[Any] = [msgspec.json.decode(raw)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+            if is_file(value):
+                found[value["digest"]] = None
+    return tuple(found)
+
+
+def is_file(value: dict[str, Any]) -> bool:
+    """Whether a JSON object has the form of a stored file."""
+    digest = value.get("digest")
+    return (
+        isinstance(digest, str)
+        and len(digest) == DIGEST_LENGTH
+        and isinstance(value.get("file"), int)
+        and isinstance(value.get("size"), int)
+    )
+
+
+def _copy(blob: Path, target: Path) -> None:
+    shutil.copyfile(blob, target)
+    target.chmod(0o644)

@@ -1,0 +1,96 @@
+"""Watching what runs take: time, memory, processes. Costs nothing while nothing runs."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from runyard.worker.child import Child
+from runyard.worker.clock import monotonic
+from runyard.worker.descendants import descendants_of, memory_of
+from runyard.worker.execution import Ending, Execution
+from runyard.worker.settings import ChildLimits
+
+LOOK_EVERY = timedelta(milliseconds=100)
+NEVER = float("inf")
+
+
+class Watch:
+    """One for all children of a pool."""
+
+    def __init__(
+        self,
+        limits: ChildLimits,
+        *,
+        busy: Callable[[], Iterable[Child]],
+        end: Callable[[Child, Ending], None],
+        looked: Callable[[], None],
+    ) -> None:
+        self._limits = limits
+        self._busy = busy
+        self._end = end
+        self._looked = looked
+        self._loop = asyncio.get_running_loop()
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._next_deadline = NEVER
+
+    def begun(self, execution: Execution) -> None:
+        """A run has begun."""
+        if self._look_timer is None:
+            self._look_timer = self._loop.call_later(LOOK_EVERY.total_seconds(), self._look)
+        timeout = execution.introduction.timeout
+        if timeout is not None:
+            execution.deadline = monotonic() + timeout.total_seconds()
+            if execution.deadline < self._next_deadline:
+                self._set_deadline(execution.deadline)
+
+    def close(self) -> None:
+        """Stop watching."""
+        for timer in (self._look_timer, self._deadline_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _set_deadline(self, at: float) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._next_deadline = at
+        delay = max(0.0, at - monotonic())
+        self._deadline_timer = self._loop.call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        now = monotonic()
+        self._deadline_timer = None
+        self._next_deadline = NEVER
+        remaining = NEVER
+        for child in tuple(self._busy()):
+            deadline = child.pipeline[0].deadline
+            if deadline is None or child.ending is not None:
+                continue
+            if deadline <= now:
+                self._end(child, Ending.TIMED_OUT)
+            else:
+                remaining = min(remaining, deadline)
+        if remaining < NEVER:
+            self._set_deadline(remaining)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        busy = tuple(self._busy())
+        if not busy:
+            return
+        self._look_timer = self._loop.call_later(LOOK_EVERY.total_seconds(), self._look)
+        for child in busy:
+            if child.pid is not None and child.ending is None and child.pipeline[0].has_begun:
+                self._look_at(child, child.pid)
+        self._looked()
+
+    def _look_at(self, child: Child, pid: int) -> None:
+        memory = memory_of(pid, shared=True)
+        count = 1
+        for descendant in descendants_of(pid):
+            count += 1
+            memory += memory_of(descendant, shared=False)
+        if memory > self._limits.memory:
+            self._end(child, Ending.MEMORY)
+        elif count > self._limits.processes + 1:
+            self._end(child, Ending.PROCESSES)
