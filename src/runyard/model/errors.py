@@ -15,6 +15,7 @@
     │   └── Unauthenticated, Forbidden
     └── Busy                     try again later
         ├── Overloaded           write queue full; carries when to retry
+        ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
         ├── QueueFull            the company's cap on queued runs
         └── NoWorker             nobody is there who could do it
 
@@ -168,6 +169,10 @@ class Busy(RunyardError):
 
 class Overloaded(Busy):
     """More is being written than the disk takes."""
+
+
+class StorageUnavailable(Busy):
+    """Nothing can be written at the moment."""
 
 
 class QueueFull(Busy):

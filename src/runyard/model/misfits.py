@@ -289,7 +289,14 @@ def _is_email(_: ValueType, value: object) -> bool:
 
 
 def _is_file(kind: ValueType, value: object) -> bool:
-    return _is_integer(kind, value.get("file") if isinstance(value, dict) else value)
+    if not isinstance(value, dict):
+        return _is_integer(kind, value)
+    named = (value[name] for name in ("name", "content_type", "digest") if name in value)
+    return (
+        _is_integer(kind, value.get("file"))
+        and _is_integer(kind, value.get("size", 0))
+        and all(isinstance(part, str) for part in named)
+    )
 
 
 def _is_choice(kind: ValueType, value: object) -> bool:

@@ -47,10 +47,17 @@ MOST_SHAPES = 4096
 _NOT_FINITE = (b'nan"', b'infinity"')
 
 
-class _MentionedFile(msgspec.Struct, frozen=True):
-    """A file as callers may write it; whatever else they say about it is the server's to fill in."""
+class _MentionedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file as callers may write it: its id; what else is said about it is kept as it is.
+
+    Whether that is true is for `Shape.with_files` to see to.
+    """
 
     file: int
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    content_type: str | msgspec.UnsetType = msgspec.UNSET
+    size: int | msgspec.UnsetType = msgspec.UNSET
+    digest: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Shape:

@@ -35,8 +35,10 @@ class Permission(StrEnum):
     OPERATE = "operate"
     DEPLOY = "deploy"
     ADMINISTER = "administer"
+    MONITOR = "monitor"
+    """Read what concerns the whole installation: only tokens of no company have it."""
     INSTALL = "install"
-    """Concerns the whole installation: only tokens of no company have it."""
+    """Change what concerns the whole installation: only tokens of no company have it."""
     PUBLIC = "public"
     """Needs no token."""
 
