@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from runyard.model.errors import RunyardError
 from runyard.stores.base import WriteClass
 from runyard.stores.filters import Predicate
 
@@ -35,6 +36,10 @@ Row: TypeAlias = tuple[Any, ...]
 Answer: TypeAlias = list[Row]
 
 CLAIM = "claim_runs"
+
+
+class WriteRefused(RunyardError):
+    """The database refused a write that its guards should have caught: a defect."""
 
 
 class Statement(msgspec.Struct, frozen=True, array_like=True, gc=False):

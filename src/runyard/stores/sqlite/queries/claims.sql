@@ -24,3 +24,13 @@ UPDATE runs
    SET state = 4, lease_token = :token, session_id = :session_id, worker_id = :worker_id,
        begun_at = NULL
  WHERE id = :run_id;
+
+-- name: claimed_runs(session_id, first_token, end_token)
+-- What a claim whose answer got lost has taken.
+SELECT runs.id, runs.public_id, runs.company_id, runs.task_id, runs.version_id, runs.gate_id,
+       runs.lease_token, runs.attempt, runs.rank, run_inputs.value, run_inputs.digest
+  FROM runs
+  LEFT JOIN run_inputs ON run_inputs.run_id = runs.id
+ WHERE runs.session_id = :session_id AND runs.state = 4
+   AND runs.lease_token >= :first_token AND runs.lease_token < :end_token
+ ORDER BY runs.lease_token;
