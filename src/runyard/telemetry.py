@@ -19,6 +19,8 @@ WORKER_CONNECTED: Final = "worker.connected"
 """worker_id, session_id, name, slots."""
 WORKER_GONE: Final = "worker.gone"
 """worker_id, session_id, held: runs it had, detail."""
+LINK_FAILED: Final = "worker.link_failed"
+"""detail: a conversation with a worker was ended because the server could not answer."""
 RUNS_RESCUED: Final = "runs.rescued"
 """count: runs of dead sessions that were retried, put back or failed."""
 LATE_REPORT: Final = "run.late_report"
@@ -52,6 +54,16 @@ def emit(event: str, /, **fields: object) -> None:
 def send_events_to(sink: Sink) -> None:
     """Send all events there from now on, in addition to earlier sinks."""
     _sinks.append(sink)
+
+
+@contextmanager
+def sending_events_to(sink: Sink) -> Iterator[None]:
+    """Send all events there for the duration of the block, in addition to other sinks."""
+    _sinks.append(sink)
+    try:
+        yield
+    finally:
+        _sinks.remove(sink)
 
 
 @contextmanager

@@ -72,6 +72,8 @@ class Engine:
     def __init__(self, store: Store, clock: Clock, settings: EngineSettings) -> None:
         self._store = store
         self.clock = clock
+        self.lease = settings.lease
+        """How long a worker may be silent before its runs go to another."""
         self._parts = parts = _foundation(store, clock, settings)
         self.logs = logbook = Logbook(store, clock)
         self.watch = parts.watch

@@ -15,6 +15,8 @@ from runyard.stores.base import Store
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LONGEST_NAME = 255
+FILE_LIMIT = 4 * 1024**3
+"""Bytes of one file."""
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]+")
 
 
@@ -92,6 +94,14 @@ class Files:
     ) -> AsyncIterator[bytes]:
         """Its bytes in parts."""
         return self._store.blobs.read(file.digest, offset, length)
+
+    async def blob_size(self, digest: str) -> int | None:
+        """Bytes of a blob; None when there is none."""
+        return await self._store.blobs.size(digest)
+
+    def blob(self, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes of a blob (a bundle, a file) in parts."""
+        return self._store.blobs.read(digest, offset)
 
     async def complete(
         self, company: Company, declared: Shape, value: bytes, mentioned: Sequence[FileId]

@@ -1,0 +1,51 @@
+"""Where workers are let in."""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from runyard.engine.engine import Engine
+from runyard.gateway.link import Transport, WorkerLink
+from runyard.telemetry import LINK_FAILED, emit
+
+
+class Gateway:
+    """Owns the conversations with workers and everything they wait for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        """Let workers in from now on."""
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for what is under way."""
+        await self._group.__aexit__(kind, error, traceback)
+
+    def accept(self, transport: Transport, *, address: str, trusted: bool = False) -> WorkerLink:
+        """Begin a conversation. `trusted`: the worker of this very process, which needs no token."""
+
+        def spawn(work: Coroutine[Any, Any, None]) -> None:
+            self._group.create_task(_supervised(work, transport))
+
+        link = WorkerLink(self._engine, transport, spawn, address=address, trusted=trusted)
+        link.open()
+        return link
+
+
+async def _supervised(work: Coroutine[Any, Any, None], transport: Transport) -> None:
+    """Do this; what goes wrong unexpectedly ends this one conversation, not the others."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - the supervisor of a worker's conversation
+        emit(LINK_FAILED, detail=f"{type(error).__name__}: {error}")
+        transport.close("the server failed to answer; connect again")

@@ -1,0 +1,356 @@
+"""One worker's conversation, translated."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeAlias, assert_never
+
+from msgspec import Raw
+
+from runyard.engine.engine import Engine
+from runyard.engine.files import FILE_LIMIT
+from runyard.engine.sessions import (
+    AssignedRun,
+    AttemptEnd,
+    HeldRun,
+    Session,
+    WorkerHello,
+)
+from runyard.gateway.transfers import Transfer
+from runyard.model.companies import Company
+from runyard.model.errors import CodeRefused, NoWorker, RunyardError, Unauthenticated
+from runyard.model.ids import CompanyId, RunId, encode_public_id
+from runyard.model.tasks import Declaration, Version
+from runyard.model.tokens import TokenKind
+from runyard.protocol import frames
+from runyard.protocol.codec import ProtocolViolation
+from runyard.protocol.frames import FromServer, FromWorker, Lease
+from runyard.protocol.session import Monotonic, ServerSession
+
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
+HEARTBEATS_PER_LEASE = 3
+
+
+class Transport(Protocol):
+    """What a link needs of a connection."""
+
+    def listen(
+        self, receive: Callable[[list[FromWorker]], None], closed: Callable[[str], None]
+    ) -> None:
+        """Hand everything that arrives to `receive`; `closed` is called once, last."""
+
+    def send(self, frame: FromServer) -> None:
+        """Send a frame; never waits."""
+
+    def close(self, detail: str = "") -> None:
+        """End the conversation."""
+
+
+class WorkerLink:
+    """A connected worker, as the engine speaks to it, and what the worker says."""
+
+    def __init__(
+        self, engine: Engine, transport: Transport, spawn: Spawn, *, address: str, trusted: bool
+    ) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._spawn = spawn
+        self._address = address
+        self._trusted = trusted
+        self._talk = ServerSession()
+        self._session: Session | None = None
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._lines: dict[int, Callable[[str], None]] = {}
+        self._transfers: dict[int, Transfer] = {}
+
+    def open(self) -> None:
+        """Listen from now on."""
+        self._transport.listen(self._receive, self._closed)
+
+    # ------------------------------------------------------------ what the engine says
+
+    def introduce(self, version: Version, company: Company) -> None:
+        """Tell it of a version before its first run."""
+        declaration = version.declaration
+        self._transport.send(
+            frames.Introduction(
+                version_id=version.id,
+                company_id=company.id,
+                company=company.slug,
+                task=declaration.name,
+                bundle_digest=version.bundle_digest,
+                module=declaration.module,
+                function=declaration.function,
+                requirements=declaration.requirements,
+                timeout=declaration.policies.timeout,
+            )
+        )
+
+    def assign(self, runs: Sequence[AssignedRun]) -> None:
+        """Hand it claimed runs, in order."""
+        self._transport.send(frames.Assignments(tuple([_assignment(run) for run in runs])))
+
+    async def recall(self, runs: Sequence[HeldRun]) -> set[RunId]:
+        """Take back those that have not begun; none when the worker is gone."""
+        request, answer = self._ask(frames.Recalled)
+        self._transport.send(frames.Recall(request, _leases(runs)))
+        recalled: frames.Recalled | None = await answer
+        return set() if recalled is None else {lease.run_id for lease in recalled.runs}
+
+    async def kill(self, runs: Sequence[HeldRun]) -> set[RunId]:
+        """End these; those of which no code executes any more when this returns."""
+        request, answer = self._ask(frames.Killed)
+        self._transport.send(frames.Kill(request, _leases(runs)))
+        killed: frames.Killed | None = await answer
+        return set() if killed is None else {lease.run_id for lease in killed.runs}
+
+    async def inspect(
+        self, company: Company, bundle_digest: str, on_line: Callable[[str], None]
+    ) -> tuple[Declaration, ...]:
+        """The tasks in a bundle; raises CodeRefused, NoWorker when the worker leaves meanwhile."""
+        request, answer = self._ask(frames.Inspected)
+        self._lines[request] = on_line
+        self._transport.send(
+            frames.Inspect(
+                request=request,
+                company_id=company.id,
+                company=company.slug,
+                bundle_digest=bundle_digest,
+            )
+        )
+        try:
+            inspected: frames.Inspected | None = await answer
+        finally:
+            del self._lines[request]
+        if inspected is None:
+            raise NoWorker("the worker that inspected the bundle left; try again")
+        if (problem := inspected.problem) is not None:
+            raise CodeRefused(problem.reason, file=problem.file, line=problem.line)
+        return inspected.declarations
+
+    def drain(self) -> None:
+        """Take no further runs, finish what has begun, leave."""
+        self._transport.send(frames.Drain())
+
+    # ------------------------------------------------------------ what the worker says
+
+    def _receive(self, arrived: list[FromWorker]) -> None:
+        for frame in arrived:
+            try:
+                reply = self._talk.receive(frame, self._now())
+                if reply is not None:
+                    self._transport.send(reply)
+                self._hear(frame)
+            except ProtocolViolation as violation:
+                self._transport.close(f"protocol violation: {violation}")
+                return
+
+    def _hear(self, frame: FromWorker) -> None:  # noqa: C901 - one exhaustive match
+        session = self._session
+        if session is None:
+            if isinstance(frame, frames.Hello):
+                self._spawn(self._admit(frame))
+            return
+        match frame:
+            case frames.Ended(ends):
+                self._engine.ended(session, [_attempt_end(end) for end in ends])
+            case frames.Begun(starts):
+                for start in starts:
+                    self._engine.begun(session, start.run_id, start.token, start.at)
+            case frames.Capacity(runs):
+                self._engine.set_capacity(session, runs)
+            case frames.Heartbeat():
+                self._engine.hear(session)
+            case frames.LogLines(run, token, lines, dropped):
+                self._engine.logged(session, run, token, lines, dropped)
+            case frames.Recalled() | frames.Killed() | frames.Inspected():
+                self._settle(frame)
+            case frames.InspectionLine(request, text):
+                if request in self._lines:
+                    self._lines[request](text)
+            case frames.FilePart(transfer):
+                if transfer in self._transfers:
+                    self._transfers[transfer].add(frame)
+            case frames.Goodbye(detail):
+                self._transport.close(detail or "the worker left")
+            case frames.FileOffered():
+                self._transfers[frame.transfer] = Transfer()
+                self._spawn(self._keep_file(session, frame))
+            case frames.Progress():
+                self._spawn(self._note_progress(session, frame))
+            case frames.StepDone():
+                self._spawn(self._record_step(session, frame))
+            case frames.BlobWanted(digest, offset):
+                self._spawn(self._send_blob(digest, offset))
+            case frames.Hello():
+                raise ProtocolViolation("a second hello")
+            case _:
+                assert_never(frame)
+
+    def _closed(self, detail: str) -> None:
+        self._talk.end()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_result(None)
+        self._answers.clear()
+        for transfer in self._transfers.values():
+            transfer.break_off()
+        if self._session is not None:
+            session, self._session = self._session, None
+            self._spawn(self._engine.disconnect(session, detail))
+
+    async def _admit(self, hello: frames.Hello) -> None:
+        if self._talk.protocol is None:
+            spoken = ", ".join(map(str, frames.PROTOCOL_VERSIONS))
+            self._refuse("protocol", f"this server speaks protocol {spoken}")
+            return
+        try:
+            company = await self._company_of(hello)
+        except RunyardError as problem:
+            self._refuse("token", problem.detail)
+            return
+        session = await self._engine.connect(self, self._introduced(hello, company))
+        lease = self._engine.lease
+        self._session = session
+        self._transport.send(
+            self._talk.welcome(
+                frames.Welcome(
+                    protocol=self._talk.protocol,
+                    session_id=session.id,
+                    lease=lease,
+                    heartbeat=lease / HEARTBEATS_PER_LEASE,
+                ),
+                self._now(),
+            )
+        )
+
+    async def _company_of(self, hello: frames.Hello) -> CompanyId | None:
+        """The company whose runs it may execute (None: all), by its token."""
+        if self._trusted:
+            return None
+        token = await self._engine.tokens.authenticate(hello.token)
+        if token.kind is not TokenKind.WORKER:
+            raise Unauthenticated("this token is not a worker's")
+        return token.company_id
+
+    def _introduced(self, hello: frames.Hello, company: CompanyId | None) -> WorkerHello:
+        return WorkerHello(
+            name=hello.name,
+            version=hello.version,
+            host=hello.host,
+            os=hello.os,
+            address=self._address,
+            slots=hello.slots,
+            labels=hello.labels,
+            isolation=hello.isolation,
+            company_id=company,
+            allowed=self._trusted,
+        )
+
+    def _refuse(self, code: str, detail: str) -> None:
+        self._transport.send(self._talk.refuse(code, detail))
+        self._transport.close(detail)
+
+    # ------------------------------------------------------------ requests and transfers
+
+    def _ask(
+        self, kind: type[frames.Recalled] | type[frames.Killed] | type[frames.Inspected]
+    ) -> tuple[int, "asyncio.Future[Any]"]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._session is None:
+            answer.set_result(None)
+            return 0, answer
+        request = self._talk.ask(kind)
+        self._answers[request] = answer
+        return request, answer
+
+    def _settle(self, frame: frames.Recalled | frames.Killed | frames.Inspected) -> None:
+        if self._talk.settle(frame):
+            answer = self._answers.pop(frame.request)
+            if not answer.done():
+                answer.set_result(frame)
+
+    async def _note_progress(self, session: Session, said: frames.Progress) -> None:
+        try:
+            await self._engine.attempts.progressed(
+                session, said.run_id, said.token, said.done, said.total
+            )
+        except RunyardError:
+            return  # the next report says more
+
+    async def _record_step(self, session: Session, step: frames.StepDone) -> None:
+        try:
+            kept = await self._engine.attempts.record_step(
+                session, step.run_id, step.token, step.name, step.occurrence, bytes(step.value)
+            )
+        except RunyardError:
+            kept = False  # not recorded: the attempt must not go on as if it were
+        self._transport.send(frames.StepRecorded(step.request, lost=not kept))
+
+    async def _send_blob(self, digest: str, offset: int) -> None:
+        size = await self._engine.files.blob_size(digest)
+        if size is None or size == 0:
+            self._transport.send(frames.BlobPart(digest, 0, b"", size))
+            return
+        at = offset
+        async for data in self._engine.files.blob(digest, offset):
+            for start in range(0, len(data), frames.PART_SIZE):
+                part = data[start : start + frames.PART_SIZE]
+                self._transport.send(frames.BlobPart(digest, at, part, size))
+                at += len(part)
+
+    async def _keep_file(self, session: Session, offered: frames.FileOffered) -> None:
+        held = session.held.get(offered.run_id)
+        if held is None or held.token != offered.token:
+            detail = "the run's lease is over"
+            self._transport.send(frames.FileStored(offered.transfer, None, detail))
+            return
+        transfer = self._transfers[offered.transfer]
+        try:
+            file = await self._engine.files.keep(
+                held.company_id,
+                offered.name,
+                offered.content_type,
+                transfer.parts(),
+                limit=FILE_LIMIT,
+                run=held.run_id,
+            )
+            self._transport.send(frames.FileStored(offered.transfer, file.id))
+        except RunyardError as problem:
+            self._transport.send(frames.FileStored(offered.transfer, None, problem.detail))
+        except ConnectionError:
+            return  # the link is closed; nobody waits for an answer
+        finally:
+            del self._transfers[offered.transfer]
+
+    def _now(self) -> Monotonic:
+        return Monotonic(self._engine.clock.monotonic().total_seconds())
+
+
+def _assignment(run: AssignedRun) -> frames.Assignment:
+    claimed = run.claimed
+    return frames.Assignment(
+        claimed.run_id,
+        claimed.token,
+        claimed.version_id,
+        encode_public_id(claimed.public_id),
+        claimed.attempt + 1,
+        Raw(claimed.input),
+        tuple([frames.Step(name, at, Raw(value)) for name, at, value in run.steps]),
+    )
+
+
+def _leases(runs: Sequence[HeldRun]) -> tuple[Lease, ...]:
+    return tuple([Lease(run.run_id, run.token) for run in runs])
+
+
+def _attempt_end(end: frames.End) -> AttemptEnd:
+    return AttemptEnd(
+        run_id=end.run_id,
+        token=end.token,
+        outcome=end.outcome,
+        finished_at=end.finished_at,
+        begun_at=end.begun_at,
+        output=None if end.output is None else bytes(end.output),
+        error=end.error,
+        logged_errors=end.logged_errors,
+    )
