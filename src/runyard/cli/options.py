@@ -15,6 +15,8 @@ DEFAULT_DATA = Path("runyard-data")
 DEFAULT_URL = "http://127.0.0.1:7070"
 ADDRESS_FILE = "address"
 TOKEN_FILE = "admin.token"
+TRIES = 3
+"""A person does not want to wait long to hear that there is no server."""
 CONNECTION = Group("Connection", sort_key=50)
 
 
@@ -61,7 +63,7 @@ def connect(options: Options) -> "Client":
     from runyard.sdk.client import Client
 
     url, token = _server(options)
-    return Client(url, token)
+    return Client(url, token, tries=TRIES)
 
 
 def connect_company(options: CompanyOptions) -> "Client":

@@ -9,6 +9,7 @@ import msgspec
 from runyard.model import errors
 
 MOST_TRIES = 6
+"""How often a request that may be repeated is sent, unless a client chooses otherwise."""
 FIRST_PAUSE = timedelta(seconds=0.2)
 LONGEST_PAUSE = timedelta(seconds=30)
 
@@ -79,12 +80,16 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta:
     return timedelta(seconds=int(text)) if text.isascii() and text.isdigit() else FIRST_PAUSE
 
 
-def pause_before_try(number: int, error: errors.Busy, chance: float) -> timedelta | None:
-    """How long to wait before this try (the second is number 2); None: give up.
+def unreachable(url: str, error: Exception) -> ServerUnreachable:
+    """The error of a server that did not answer, or not to the end."""
+    detail = f"No answer from {url}: {str(error) or type(error).__name__}"
+    return ServerUnreachable(detail, retry_after=FIRST_PAUSE)
+
+
+def pause_before_try(number: int, error: errors.Busy, chance: float) -> timedelta:
+    """How long to wait before this try (the second is number 2).
 
     `chance` in [0, 1) spreads clients apart that were all turned away at once.
     """
-    if number > MOST_TRIES:
-        return None
     own = FIRST_PAUSE * (2.0 ** (number - 2) * (1 + chance))
     return min(max(own, error.retry_after), LONGEST_PAUSE)

@@ -3,14 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from runyard.model.errors import Busy
 from runyard.sdk.client.events import EVENT_STREAM, Event, EventParser, Feed
-from runyard.sdk.client.failures import ServerUnreachable, failure, pause_before_try
+from runyard.sdk.client.failures import MOST_TRIES, failure, pause_before_try, unreachable
 from runyard.sdk.client.operations import Operations
 from runyard.sdk.client.requests import Answer, Plan, Request
 
@@ -20,14 +20,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PART_SIZE = 1 << 18
 CONNECT_PATIENCE = 10.0
+FIRST_ERROR = 400
+OnExchange = Callable[[Request, Answer], None]
 
 
 class _Sender(Operations):
     """What both clients know: where the server is and who asks."""
 
-    def __init__(self, url: str, token: str, *, company: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        company: str | None = None,
+        tries: int = MOST_TRIES,
+        on_exchange: OnExchange | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self.company = company
+        self._tries = tries
+        self._on_exchange = on_exchange
+        # Loading the certificates of the world takes 0.1 s; without TLS nobody looks at them. A
+        # plain address is on this machine or next to it: no proxy stands between.
+        self._has_tls = not self.url.startswith("http://")
         self._headers = {"authorization": f"Bearer {token}", "user-agent": "runyard-client"}
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -52,22 +67,43 @@ class _Sender(Operations):
         path = self._path("events") if run is None else self._path("runs", run, "events")
         return Feed(path, run_id=run, after_line=after_line)
 
-    def _unreachable(self, error: Exception) -> ServerUnreachable:
-        return ServerUnreachable(f"No answer from {self.url}: {str(error) or type(error).__name__}")
+    def _judged(self, request: Request, answer: Answer) -> Answer:
+        """The answer, once it has been shown to who watches; raises what it refuses."""
+        if self._on_exchange is not None:
+            self._on_exchange(request, answer)
+        if answer.status_code >= FIRST_ERROR:
+            raise failure(answer.status_code, answer.headers, answer.body)
+        return answer
+
+    def _pause_before(self, number: int, error: Busy) -> float:
+        """Seconds until this try; raises the error when there have been enough."""
+        if number > self._tries:
+            raise error
+        return pause_before_try(number, error, random.random()).total_seconds()
 
 
 class Client(_Sender):
     """Drives a Runyard server; each method returns when the server has answered.
 
     `url`: the server's address. `token`: a native token. `company`: the slug of the company that
-    everything is done in. Use it in a `with` statement, or `close` it. Threads may share it.
+    everything is done in. `tries`: how often a request is sent that may be repeated.
+    `on_exchange` is called with each request and its answer, such as to log them. Use it in a
+    `with` statement, or `close` it. Threads may share it.
     """
 
-    def __init__(self, url: str, token: str, *, company: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        company: str | None = None,
+        tries: int = MOST_TRIES,
+        on_exchange: OnExchange | None = None,
+    ) -> None:
         import httpx
 
-        super().__init__(url, token, company=company)
-        self._http = httpx.Client(trust_env=False)
+        super().__init__(url, token, company=company, tries=tries, on_exchange=on_exchange)
+        self._http = httpx.Client(trust_env=self._has_tls, verify=self._has_tls)
 
     def __enter__(self) -> Self:
         return self
@@ -97,9 +133,12 @@ class Client(_Sender):
                 for event in self._listen(feed):
                     tries = 1
                     yield event
+                reason: Busy = unreachable(self.url, EOFError("the stream ended"))
             except Busy as error:
+                reason = error
+            if not feed.is_over:
                 tries += 1
-                self._pause(tries, error)
+                time.sleep(self._pause_before(tries, reason))
 
     def carry_out(self, plan: Plan[T]) -> T:
         """The result of an operation."""
@@ -120,7 +159,7 @@ class Client(_Sender):
                 if not request.is_repeatable:
                     raise
                 tries += 1
-                self._pause(tries, error)
+                time.sleep(self._pause_before(tries, error))
 
     def _send(self, request: Request) -> Answer:
         import httpx
@@ -128,17 +167,18 @@ class Client(_Sender):
         try:
             content = _parts(request.body) if isinstance(request.body, Path) else request.body
             with self._http.stream(content=content, **self._arguments(request)) as response:
-                if response.is_error:
-                    raise failure(response.status_code, _headers(response), response.read())
-                return Answer(
+                answer = Answer(
                     status_code=response.status_code,
                     headers=_headers(response),
                     body=self._body(request, response),
                 )
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.url, error) from error
+        return self._judged(request, answer)
 
     def _body(self, request: Request, response: "httpx.Response") -> bytes:
+        if response.is_error:
+            return response.read()
         if request.save_to is not None:
             with request.save_to.open("wb") as file:
                 for part in response.iter_bytes(PART_SIZE):
@@ -168,27 +208,31 @@ class Client(_Sender):
                         if feed.is_over:
                             return
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-
-    def _pause(self, tries: int, error: Busy) -> None:
-        pause = pause_before_try(tries, error, random.random())
-        if pause is None:
-            raise error
-        time.sleep(pause.total_seconds())
+            raise unreachable(self.url, error) from error
 
 
 class AsyncClient(_Sender):
     """Drives a Runyard server from a program with an event loop; its methods are awaited.
 
     `url`: the server's address. `token`: a native token. `company`: the slug of the company that
-    everything is done in. Use it in an `async with` statement, or await `close`.
+    everything is done in. `tries`: how often a request is sent that may be repeated.
+    `on_exchange` is called with each request and its answer, such as to log them. Use it in an
+    `async with` statement, or await `close`.
     """
 
-    def __init__(self, url: str, token: str, *, company: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        company: str | None = None,
+        tries: int = MOST_TRIES,
+        on_exchange: OnExchange | None = None,
+    ) -> None:
         import httpx
 
-        super().__init__(url, token, company=company)
-        self._http = httpx.AsyncClient(trust_env=False)
+        super().__init__(url, token, company=company, tries=tries, on_exchange=on_exchange)
+        self._http = httpx.AsyncClient(trust_env=self._has_tls, verify=self._has_tls)
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,9 +262,12 @@ class AsyncClient(_Sender):
                 async for event in self._listen(feed):
                     tries = 1
                     yield event
+                reason: Busy = unreachable(self.url, EOFError("the stream ended"))
             except Busy as error:
+                reason = error
+            if not feed.is_over:
                 tries += 1
-                await self._pause(tries, error)
+                await _sleep(self._pause_before(tries, reason))
 
     async def carry_out(self, plan: Plan[T]) -> T:
         """The result of an operation."""
@@ -241,7 +288,7 @@ class AsyncClient(_Sender):
                 if not request.is_repeatable:
                     raise
                 tries += 1
-                await self._pause(tries, error)
+                await _sleep(self._pause_before(tries, error))
 
     async def _send(self, request: Request) -> Answer:
         import httpx
@@ -249,17 +296,18 @@ class AsyncClient(_Sender):
         try:
             content = _later(request.body) if isinstance(request.body, Path) else request.body
             async with self._http.stream(content=content, **self._arguments(request)) as response:
-                if response.is_error:
-                    raise failure(response.status_code, _headers(response), await response.aread())
-                return Answer(
+                answer = Answer(
                     status_code=response.status_code,
                     headers=_headers(response),
                     body=await self._body(request, response),
                 )
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.url, error) from error
+        return self._judged(request, answer)
 
     async def _body(self, request: Request, response: "httpx.Response") -> bytes:
+        if response.is_error:
+            return await response.aread()
         if request.save_to is not None:
             file = await asyncio.to_thread(request.save_to.open, "wb")
             with file:
@@ -290,14 +338,12 @@ class AsyncClient(_Sender):
                         if feed.is_over:
                             return
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.url, error) from error
 
-    async def _pause(self, tries: int, error: Busy) -> None:
-        pause = pause_before_try(tries, error, random.random())
-        if pause is None:
-            raise error
-        # The client runs in programs of others, which have no Clock of ours.
-        await asyncio.sleep(pause.total_seconds())  # noqa: TID251
+
+async def _sleep(seconds: float) -> None:
+    # The client runs in programs of others, which have no Clock of ours.
+    await asyncio.sleep(seconds)  # noqa: TID251
 
 
 def _headers(response: "httpx.Response") -> dict[str, str]:
