@@ -9,7 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from time import time_ns
 
-from runyard.stores.base import Store, StoreStatistics, WriteClass
+from runyard.stores.base import (
+    Blobs,
+    Companies,
+    Files,
+    Logs,
+    Runs,
+    Schedules,
+    Store,
+    StoreStatistics,
+    Tasks,
+    Tokens,
+    Workers,
+    WriteClass,
+)
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
@@ -45,15 +58,15 @@ class SqliteStore:
         self._welcome = welcome
         self._lock = lock
         self.incarnation = welcome.incarnation
-        self.blobs = LocalBlobs(folder / "blobs", self._digests_in_use)
-        self.runs = RunTable(db, logs, self.blobs)
-        self.tasks = TaskTable(db)
-        self.companies = CompanyTable(db)
-        self.tokens = TokenTable(db)
-        self.workers = WorkerTable(db)
-        self.schedules = ScheduleTable(db, self.blobs)
-        self.logs = LogTable(logs)
-        self.files = FileTable(db)
+        self.blobs: Blobs = LocalBlobs(folder / "blobs", self._digests_in_use)
+        self.runs: Runs = RunTable(db, logs, self.blobs)
+        self.tasks: Tasks = TaskTable(db)
+        self.companies: Companies = CompanyTable(db)
+        self.tokens: Tokens = TokenTable(db)
+        self.workers: Workers = WorkerTable(db)
+        self.schedules: Schedules = ScheduleTable(db, self.blobs)
+        self.logs: Logs = LogTable(logs)
+        self.files: Files = FileTable(db)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""
