@@ -1,1 +1,204 @@
-"""The application: the one place that chooses a database and joins all parts."""
+"""A server, put together: store, engine, doors, socket.
+
+`open_server` yields a server that answers. Whoever opened it may connect a worker to its engine,
+waits for the moment to stop, and calls `stop`: from then on nothing new is taken, streams end,
+workers finish what has begun; leaving the block closes the rest in the order opposite to opening.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from runyard.dialects.native.routes import PREFIX as NATIVE
+from runyard.dialects.native.routes import native_door
+from runyard.engine.clock import SystemClock
+from runyard.engine.engine import Engine, EngineSettings
+from runyard.model.tokens import Role, TokenKind
+from runyard.server.events import printing
+from runyard.server.http import HttpServer, listening_socket
+from runyard.server.probes import ROUTES as PROBES
+from runyard.server.settings import Settings
+from runyard.stores.base import Store
+from runyard.telemetry import SERVER_STARTED, SERVER_STOPPED, emit, sending_events_to
+from runyard.web.asgi import App
+from runyard.web.dispatcher import Dispatcher
+from runyard.web.door import Door
+from runyard.web.house import House, Limits
+
+ADDRESS_FILE = "address"
+TOKEN_FILE = "admin.token"
+
+_PR_SET_DUMPABLE = 4
+_LOOK = timedelta(milliseconds=50)
+
+
+class Server:
+    """A server that answers."""
+
+    def __init__(self, settings: Settings, engine: Engine, house: House) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.house = house
+
+    @property
+    def url(self) -> str:
+        """Where it answers; no slash at the end."""
+        return self.house.public_url
+
+    async def stop(self) -> bool:
+        """Take nothing new, end streams, let running runs finish for as long as the settings allow.
+
+        Whether all of them have.
+        """
+        self.house.streams.end()
+        await self.engine.drain()
+        pause = asyncio.Event()
+        deadline = self.engine.clock.monotonic() + self.settings.drain
+        while self.engine.clock.monotonic() < deadline:
+            if not (await self.engine.statistics()).held_runs:
+                return True
+            await self.engine.clock.wait(pause, _LOOK)
+        return False
+
+    async def failed(self) -> None:
+        """Return only when the server can go on no longer, by raising why."""
+        await self.engine.failed()
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[Server]:
+    """A server with these settings, answering; closed at the end of the block."""
+    forbid_inspection()
+    prepare_folder(settings.data)
+    async with contextlib.AsyncExitStack() as opened:
+        opened.enter_context(sending_events_to(printing(settings.log_format)))
+        listening = listening_socket(settings.host, settings.port)
+        opened.enter_context(contextlib.closing(listening))
+        store = await opened.enter_async_context(open_store(settings))
+        engine = await opened.enter_async_context(
+            Engine(store, SystemClock(), engine_settings(settings))
+        )
+        await write_first_token(engine, settings.data)
+        local = local_url(settings, listening)
+        house = furnished(engine, settings, settings.public_url or local)
+        app = all_doors(house)
+        await opened.enter_async_context(answering(app, settings, listening))
+        write_private(settings.data / ADDRESS_FILE, local)
+        emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
+        try:
+            yield Server(settings, engine, house)
+        finally:
+            house.streams.end()
+    emit(SERVER_STOPPED)
+
+
+# ---------------------------------------------------------------- parts
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The database that the settings name; only here is one chosen."""
+    store: Store
+    if settings.database is None:
+        from runyard.stores.sqlite.store import open_sqlite
+
+        store = await open_sqlite(settings.data)
+    else:
+        from runyard.stores.postgres.store import open_postgres
+
+        store = await open_postgres(settings.database, settings.data)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """What the engine needs to know of the settings."""
+    return EngineSettings(server=settings.name, lease=settings.lease, ageing=settings.ageing)
+
+
+def furnished(engine: Engine, settings: Settings, public_url: str) -> House:
+    """What the doors share."""
+    return House(
+        engine=engine,
+        public_url=public_url,
+        life=engine.clock.new_uuid().hex[:12],
+        limits=Limits(
+            body=settings.body_limit,
+            starts=settings.starts_limit,
+            bundle=settings.bundle_limit,
+            file=settings.file_limit,
+        ),
+    )
+
+
+def all_doors(house: House) -> App:
+    """Every door at its address."""
+    return Dispatcher(doors={NATIVE: native_door(house)}, elsewhere=Door(house, "", PROBES))
+
+
+@asynccontextmanager
+async def answering(app: App, settings: Settings, listening: socket.socket) -> AsyncIterator[None]:
+    """HTTP is answered while the block lasts; requests under way are finished at its end."""
+    http = HttpServer(app, settings)
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(http.serve(sockets=[listening]))
+        started = group.create_task(http.has_started.wait())
+        await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield
+        finally:
+            http.should_exit = True
+
+
+# ---------------------------------------------------------------- the data folder
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder, readable by its owner alone."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+async def write_first_token(engine: Engine, folder: Path) -> None:
+    """At the first start: make an administrator's token and leave it in the data folder."""
+    path = folder / TOKEN_FILE
+    if path.exists() or await engine.tokens.list(None):
+        return
+    created = await engine.tokens.create(
+        TokenKind.NATIVE, None, role=Role.ADMINISTRATOR, name="first administrator"
+    )
+    write_private(path, created.secret)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a line that only its owner may read; nobody ever sees half of it."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def local_url(settings: Settings, listening: socket.socket) -> str:
+    """Where the socket is reached from this machine."""
+    host, port = listening.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:
+        host = "127.0.0.1"
+    return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def forbid_inspection() -> None:
+    """Keep other processes of the same user out of this one's memory, as far as Linux does that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -12,24 +12,21 @@ from runyard.web.asgi import App, Receive, Scope, Send
 
 
 class _Node:
-    __slots__ = ("app", "children", "exact")
+    __slots__ = ("app", "children")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.app: App | None = None
-        self.exact: App | None = None
 
 
 class Dispatcher:
     """An ASGI app that hands each request to the app that owns its address."""
 
-    def __init__(self, doors: Mapping[str, App], exact: Mapping[str, App], elsewhere: App) -> None:
+    def __init__(self, doors: Mapping[str, App], elsewhere: App) -> None:
         self._root = _Node()
         self._elsewhere = elsewhere
         for path, app in doors.items():
             self._node_at(path).app = app
-        for path, app in exact.items():
-            self._node_at(path).exact = app
 
     def _node_at(self, path: str) -> _Node:
         node = self._root
@@ -46,7 +43,7 @@ class Dispatcher:
                 return best
             node = child
             best = node.app or best
-        return node.exact or best
+        return best
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

@@ -5,7 +5,6 @@ itself, without the objects in between.
 """
 
 import traceback
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -62,8 +61,6 @@ class Door:
     def __init__(
         self, house: House, prefix: str, routes: Sequence[Route], form: ProblemForm = native_form
     ) -> None:
-        self.answered: Counter[tuple[str, int]] = Counter()
-        """Answers by route name and status, for metrics."""
         self._house = house
         self._engine = house.engine
         self._router = Router(prefix, routes)
@@ -90,7 +87,7 @@ class Door:
         except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it unseen
             await self._confess(error, name, sending)
         finally:
-            self.answered[name, sending.status] += 1
+            self._house.answered[name, sending.status] += 1
 
     async def _serve(
         self,

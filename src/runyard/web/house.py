@@ -1,5 +1,6 @@
 """What all doors of a server share."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from runyard.engine.engine import Engine
@@ -30,6 +31,8 @@ class House:
     """A word that no other life of this server has had."""
     limits: Limits = Limits()
     streams: OpenStreams = field(default_factory=OpenStreams)
+    answered: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Answers by route name and status, for metrics."""
 
     def refuse_while_stopping(self) -> None:
         """Raise Stopping once the server takes nothing new any more."""

@@ -7,12 +7,15 @@ from runyard.model.errors import CompanyNotFound, Forbidden
 from runyard.model.tokens import Permission, Role, Token
 
 GRANTED: Mapping[Role, frozenset[Permission]] = {
-    Role.VIEWER: frozenset({Permission.READ}),
-    Role.OPERATOR: frozenset({Permission.READ, Permission.OPERATE}),
-    Role.DEVELOPER: frozenset({Permission.READ, Permission.OPERATE, Permission.DEPLOY}),
+    Role.VIEWER: frozenset({Permission.READ, Permission.MONITOR}),
+    Role.OPERATOR: frozenset({Permission.READ, Permission.MONITOR, Permission.OPERATE}),
+    Role.DEVELOPER: frozenset(
+        {Permission.READ, Permission.MONITOR, Permission.OPERATE, Permission.DEPLOY}
+    ),
     Role.ADMINISTRATOR: frozenset(
         {
             Permission.READ,
+            Permission.MONITOR,
             Permission.OPERATE,
             Permission.DEPLOY,
             Permission.ADMINISTER,
@@ -20,6 +23,8 @@ GRANTED: Mapping[Role, frozenset[Permission]] = {
         }
     ),
 }
+
+_OF_THE_INSTALLATION = frozenset({Permission.MONITOR, Permission.INSTALL})
 
 
 def demand(permission: Permission, token: Token, company: Company | None) -> None:
@@ -30,7 +35,7 @@ def demand(permission: Permission, token: Token, company: Company | None) -> Non
     """
     if company is not None and token.company_id is not None and token.company_id != company.id:
         raise CompanyNotFound
-    if permission is Permission.INSTALL and token.company_id is not None:
+    if permission in _OF_THE_INSTALLATION and token.company_id is not None:
         raise Forbidden("this concerns the whole installation, and the token is a company's")
     if permission not in GRANTED[token.role]:
         raise Forbidden(f"a {token.role} may not {permission}")

@@ -54,7 +54,7 @@ ROUTES = (
     Route(
         method="GET",
         path="/doctor",
-        permission=Permission.INSTALL,
+        permission=Permission.MONITOR,
         endpoint=examine,
         tag="installation",
         answer=shapes.Diagnosis,

@@ -1,0 +1,275 @@
+"""What the operator chose. Read once, all problems told at once; nobody else reads the environment.
+
+A value comes from the command line, else from the environment (`RUNYARD_` and the field's name in
+capitals), else it is the default. The docstring below a field is its entry in `docs/settings.md`.
+"""
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from runyard.engine.engine import DEFAULT_LEASE
+from runyard.engine.ranks import DEFAULT_AGEING
+from runyard.model.errors import FieldProblem, InputRefused
+
+PREFIX = "RUNYARD_"
+MEBIBYTE = 1024 * 1024
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_TOOL_PREFIXES = ("UV_", "PIP_", "SSL_")
+_TOOL_NAMES = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "HOME", "PATH", "XDG_CACHE_HOME"}
+)
+
+
+class SettingsRefused(InputRefused):
+    """The settings do not fit; each problem names one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one server runs."""
+
+    data: Path = Path("runyard-data")
+    """Folder of everything that the server keeps: the database (unless `database` names another),
+    files, bundles, environments, and `admin.token`, which the first start writes. Only its owner
+    may read it."""
+    database: str | None = None
+    """Address of a PostgreSQL database, such as postgresql://user@host/runyard. Without it the
+    server keeps an SQLite database in its data folder."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but this machine's own needs TLS, or `trust_proxy` for a proxy
+    that adds it."""
+    port: int = 7070
+    """Port to listen on; 0 takes any that is free."""
+    public_url: str | None = None
+    """What callers put in front of paths; absolute links begin with it. Without it: the address
+    that the server listens on."""
+    tls_cert: Path | None = None
+    """File with the certificate chain (PEM). Goes with `tls_key`."""
+    tls_key: Path | None = None
+    """File with the certificate's private key (PEM)."""
+    trust_proxy: tuple[str, ...] = ()
+    """Networks of proxies, such as 10.0.0.0/8, whose word about a caller's address and scheme is
+    taken. Several are separated by commas."""
+    allow_outbound: tuple[str, ...] = ()
+    """Hosts, or networks with a port such as 10.1.0.0/16:443, that requests of the server may go to
+    although they are private. Several are separated by commas."""
+    slots: int = os.cpu_count() or 2
+    """How many runs the worker inside the server executes at once; 0: there is no worker in it."""
+    server_name: str = ""
+    """Name of this server among those that share a database. Without it: host name and port."""
+    lease: timedelta = DEFAULT_LEASE
+    """How long a worker may be silent before its runs go to another."""
+    ageing: timedelta = DEFAULT_AGEING
+    """How much longer a run must have waited, for each point of priority, to go first all the same."""
+    drain: timedelta = timedelta(seconds=30)
+    """How long running runs may go on after the server was told to stop."""
+    body_limit: int = 1 * MEBIBYTE
+    """Most bytes of a JSON body."""
+    starts_limit: int = 16 * MEBIBYTE
+    """Most bytes of the body of one start, of one run or many."""
+    bundle_limit: int = 100 * MEBIBYTE
+    """Most bytes of a bundle."""
+    file_limit: int = 1024 * MEBIBYTE
+    """Most bytes of an uploaded file."""
+    log_format: str = "text"
+    """How the server's own events are printed: text or json."""
+
+    @property
+    def scheme(self) -> str:
+        """What callers speak, as far as this server goes."""
+        return "https" if self.tls_cert is not None else "http"
+
+    @property
+    def name(self) -> str:
+        """The server's name among those that share its database."""
+        return self.server_name or f"{socket.gethostname()}:{self.port}"
+
+
+def read_settings(
+    given: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings from what was given (by field, unless None) and the environment.
+
+    Raises SettingsRefused with every problem that there is.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[FieldProblem] = []
+    values: dict[str, object] = {}
+    for name in _names():
+        found = (given or {}).get(name)
+        variable = PREFIX + name.upper()
+        seen = found if found is not None else environ.get(variable)
+        if seen is None:
+            continue
+        try:
+            values[name] = _read(name, seen)
+        except ValueError as error:
+            shown = variable if found is None else name
+            problems.append(FieldProblem(field=shown, seen=str(seen), allowed=str(error)))
+    if not problems:
+        settings = Settings(**values)  # type: ignore[arg-type]
+        problems = list(_contradictions(settings))
+        if not problems:
+            return settings
+    raise SettingsRefused(problems)
+
+
+def tool_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the building of environments needs of the server's own environment. Nothing of Runyard."""
+    environ = os.environ if environ is None else environ
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.upper() in _TOOL_NAMES or name.startswith(_TOOL_PREFIXES)
+    }
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(Settings))
+
+
+# ---------------------------------------------------------------- single values
+
+
+def _read(name: str, seen: object) -> object:
+    """The value of a setting; raises ValueError with what is allowed."""
+    reader = _READERS[name]
+    if not isinstance(seen, str):
+        return tuple(seen) if isinstance(seen, list) else _judged(reader, seen)
+    return reader(seen.strip())
+
+
+def _judged(reader: Callable[[str], object], seen: object) -> object:
+    """A value that has its type already, having passed the same judgement as a text."""
+    if isinstance(seen, int | Path):
+        reader(str(seen))
+    return seen
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("a text")
+    return text
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        allowed = f"a whole number from {lowest} to {highest}"
+        if not re.fullmatch(r"\d{1,15}", text) or not lowest <= int(text) <= highest:
+            raise ValueError(allowed)
+        return int(text)
+
+    return read
+
+
+def _duration(text: str) -> timedelta:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("a number with a unit: 500ms, 30s, 5m, 2h or 1d")
+    found = timedelta(**{_UNITS[match[2]]: float(match[1])})
+    if not found:
+        raise ValueError("more than nothing")
+    return found
+
+
+def _existing_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError("a file that exists")
+    return path
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    found = _list(text)
+    for part in found:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError("networks such as 10.0.0.0/8, separated by commas") from None
+    return found
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an address such as https://runyard.example.com")
+    return text.rstrip("/")
+
+
+def _database(text: str) -> str:
+    if urlsplit(text).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("an address such as postgresql://user@host/runyard")
+    return text
+
+
+def _log_format(text: str) -> str:
+    if text not in {"text", "json"}:
+        raise ValueError("text or json")
+    return text
+
+
+_SIZE = _number(1024, 2**40)
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "data": Path,
+    "database": _database,
+    "host": _text,
+    "port": _number(0, 65535),
+    "public_url": _url,
+    "tls_cert": _existing_file,
+    "tls_key": _existing_file,
+    "trust_proxy": _networks,
+    "allow_outbound": _list,
+    "slots": _number(0, 10_000),
+    "server_name": _text,
+    "lease": _duration,
+    "ageing": _duration,
+    "drain": _duration,
+    "body_limit": _SIZE,
+    "starts_limit": _SIZE,
+    "bundle_limit": _SIZE,
+    "file_limit": _SIZE,
+    "log_format": _log_format,
+}
+
+
+# ---------------------------------------------------------------- what they say together
+
+
+def _contradictions(settings: Settings) -> Iterator[FieldProblem]:
+    has_tls = settings.tls_cert is not None
+    if has_tls != (settings.tls_key is not None):
+        missing, other = ("tls_key", "tls_cert") if has_tls else ("tls_cert", "tls_key")
+        yield FieldProblem(field=missing, seen="nothing", allowed=f"a file, since {other} is given")
+    if not is_loopback(settings.host) and not has_tls and not settings.trust_proxy:
+        yield FieldProblem(
+            field="host",
+            seen=settings.host,
+            allowed=(
+                "an address of this machine alone (127.0.0.1), or tls_cert and tls_key, or "
+                "trust_proxy naming the proxy that adds TLS: tokens must not travel in the open"
+            ),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
