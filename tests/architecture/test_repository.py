@@ -45,12 +45,17 @@ def pinned(file: str) -> dict[str, set[str]]:
     return {words[0]: {word for word in words if word.startswith("--hash")} for words in lines}
 
 
+STRATEGIES = {"claims", "lanes"}
+"""Groups of queries that belong to how one database claims and commits, not to the shared tables."""
+
+
 def query_names(database: str) -> set[str]:
-    """Group and name of every named query of one database."""
+    """Group and name of every named query of one database that the shared tables use."""
     folder = SOURCE / "stores" / database
     return {
-        f"{path.relative_to(folder).with_suffix('')}: {name}"
+        f"{path.stem}: {name}"
         for path in folder.rglob("*.sql")
+        if path.stem not in STRATEGIES
         for name in re.findall(r"^--\s*name:\s*(\w+)", path.read_text(), re.M)
     }
 

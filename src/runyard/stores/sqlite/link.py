@@ -44,8 +44,8 @@ class WriterLink:
         self.send(msgspec.msgpack.encode(hello))
 
     @property
-    def process_id(self) -> int:
-        """The writer's process id."""
+    def writer_id(self) -> int:
+        """The number that the system has given the writer's process."""
         return self._process.pid
 
     def send(self, body: bytes) -> None:
