@@ -1,0 +1,32 @@
+-- Log lines, in chunks.
+
+-- name: insert_chunk(run_id, company_id, first_line, line_count, dropped, top_level, is_packed, body)!
+-- A chunk that was sent again after a lost answer replaces itself; of two in one statement, the last.
+INSERT INTO log_chunks (run_id, company_id, first_line, line_count, dropped, top_level, is_packed,
+                        body)
+SELECT DISTINCT ON (run_id, first_line) run_id, company_id, first_line, line_count, dropped,
+       top_level, is_packed, body
+  FROM unnest(:run_id::bigint[], :company_id::bigint[], :first_line::bigint[],
+              :line_count::bigint[], :dropped::bigint[], :top_level::smallint[],
+              :is_packed::smallint[], :body::bytea[])
+       WITH ORDINALITY AS given (run_id, company_id, first_line, line_count, dropped, top_level,
+                                 is_packed, body, place)
+ ORDER BY run_id, first_line, place DESC
+ON CONFLICT (run_id, first_line) DO UPDATE
+   SET line_count = excluded.line_count, dropped = excluded.dropped,
+       top_level = excluded.top_level, is_packed = excluded.is_packed, body = excluded.body;
+
+-- name: delete_chunks(run_id)!
+DELETE FROM log_chunks WHERE run_id = ANY (:run_id::bigint[]);
+
+-- name: read_chunks(company_id, run_id, top_level, after, limit)
+-- Chunks that may hold lines of the level beyond `:after`, in order.
+SELECT first_line, is_packed, body FROM log_chunks
+ WHERE run_id = :run_id AND company_id = :company_id
+   AND first_line + line_count - 1 > :after AND top_level >= :top_level
+ ORDER BY first_line
+ LIMIT :limit;
+
+-- name: dropped_lines(company_id, run_id)$
+SELECT coalesce(sum(dropped), 0)::bigint FROM log_chunks
+ WHERE run_id = :run_id AND company_id = :company_id;

@@ -1,0 +1,30 @@
+-- Rows of stored files, and which blobs anything still names.
+
+-- name: insert_file(file_id, company_id, run_id, name, content_type, size, digest, created_at)!
+INSERT INTO files (id, company_id, run_id, name, content_type, size, digest, created_at)
+VALUES (:file_id, :company_id, :run_id, :name, :content_type, :size, :digest, :created_at);
+
+-- name: find_file(company_id, file_id)^
+SELECT * FROM files WHERE id = :file_id AND company_id = :company_id;
+
+-- name: find_files(company_id, file_ids)
+SELECT * FROM files
+ WHERE id = ANY (:file_ids::bigint[]) AND company_id = :company_id
+ ORDER BY id;
+
+-- name: files_of_run(company_id, run_id)
+SELECT * FROM files WHERE run_id = :run_id AND company_id = :company_id ORDER BY id;
+
+-- name: list_files(company_id, limit)
+SELECT * FROM files WHERE company_id = :company_id
+ ORDER BY created_at DESC, id DESC
+ LIMIT :limit;
+
+-- name: digests_in_use(digests)
+-- Those of the given digests that a value, a step, a file or a version names.
+SELECT value FROM unnest(:digests::text[]) AS asked (value)
+ WHERE EXISTS (SELECT 1 FROM run_inputs WHERE digest = value)
+    OR EXISTS (SELECT 1 FROM run_outputs WHERE digest = value)
+    OR EXISTS (SELECT 1 FROM steps WHERE digest = value)
+    OR EXISTS (SELECT 1 FROM files WHERE digest = value)
+    OR EXISTS (SELECT 1 FROM versions WHERE bundle_digest = value);

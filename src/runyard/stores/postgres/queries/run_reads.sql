@@ -1,0 +1,166 @@
+-- Runs: reads. Rows of runs come with all columns, in the order of the table.
+
+-- name: find_run(company_id, run_id)^
+SELECT * FROM runs WHERE id = :run_id AND company_id = :company_id;
+
+-- name: find_runs(company_id, run_ids)
+SELECT * FROM runs
+ WHERE id = ANY (:run_ids::bigint[]) AND company_id = :company_id
+ ORDER BY id;
+
+-- name: find_run_by_public_id(company_id, public_id)^
+SELECT * FROM runs WHERE public_id = :public_id AND company_id = :company_id;
+
+-- name: find_start_key(company_id, key)^
+SELECT first_run_id, run_count, request_digest FROM idempotency_keys
+ WHERE company_id = :company_id AND key = :key;
+
+-- name: run_values(company_id, run_ids)
+SELECT runs.id, run_inputs.value, run_inputs.digest,
+       run_outputs.value, run_outputs.digest, run_outputs.error
+  FROM runs
+  LEFT JOIN run_inputs ON run_inputs.run_id = runs.id
+  LEFT JOIN run_outputs ON run_outputs.run_id = runs.id
+ WHERE runs.id = ANY (:run_ids::bigint[]) AND runs.company_id = :company_id
+ ORDER BY runs.id;
+
+-- name: attempts_of_run(company_id, run_id)
+-- The earlier attempts and, from the run's own row, the last one.
+SELECT attempts.number, attempts.worker_id, attempts.lease_token, attempts.begun_at,
+       attempts.finished_at, attempts.outcome, attempts.error
+  FROM attempts
+  JOIN runs ON runs.id = attempts.run_id
+ WHERE attempts.run_id = :run_id AND runs.company_id = :company_id
+UNION ALL
+SELECT runs.attempt, runs.worker_id, runs.lease_token, runs.begun_at,
+       runs.finished_at, runs.outcome, run_outputs.error
+  FROM runs
+  LEFT JOIN run_outputs ON run_outputs.run_id = runs.id
+ WHERE runs.id = :run_id AND runs.company_id = :company_id
+   AND runs.outcome IS NOT NULL AND runs.begun_at IS NOT NULL AND runs.state >= 6
+ ORDER BY 1;
+
+-- name: steps_of_runs(run_ids)
+SELECT run_id, name, occurrence, value, digest FROM steps
+ WHERE run_id = ANY (:run_ids::bigint[])
+ ORDER BY run_id, recorded_at, name, occurrence;
+
+-- name: next_due_at()$
+SELECT min(due_at) FROM runs WHERE state = 2;
+
+-- name: leased_by_sessions(session_ids, limit)
+SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, attempt, begun_at,
+       priority, rank
+  FROM runs
+ WHERE session_id = ANY (:session_ids::bigint[]) AND state = 4
+ ORDER BY id
+ LIMIT :limit;
+
+-- name: leased_of_gate(company_id, gate_id)
+SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, attempt, begun_at,
+       priority, rank
+  FROM runs
+ WHERE gate_id = :gate_id AND state IN (4, 5) AND company_id = :company_id
+ ORDER BY id;
+
+-- name: abandoned_runs(limit)
+-- Running under a session that is closed or that nobody knows.
+SELECT runs.id, runs.company_id, runs.task_id, runs.version_id, runs.gate_id, runs.session_id,
+       runs.lease_token, runs.attempt, runs.begun_at, runs.priority, runs.rank
+  FROM runs
+  LEFT JOIN sessions ON sessions.id = runs.session_id
+ WHERE runs.state = 4 AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL)
+ ORDER BY runs.id
+ LIMIT :limit;
+
+-- name: page_of_runs(company_id, predicate, limit)
+SELECT * FROM runs
+ WHERE company_id = :company_id AND :predicate
+ ORDER BY created_at DESC, id DESC
+ LIMIT :limit;
+
+-- name: count_of_runs(company_id, predicate, limit)$
+-- How many, up to the limit.
+SELECT count(*)
+  FROM (SELECT 1 FROM runs WHERE company_id = :company_id AND :predicate LIMIT :limit) AS found;
+
+-- name: occupied_gates()
+-- From gate to gate along the queue's index: as many steps as gates, however many runs wait.
+WITH RECURSIVE gate (id) AS (
+    SELECT min(gate_id) FROM runs WHERE state = 3
+    UNION ALL
+    SELECT (SELECT min(gate_id) FROM runs WHERE state = 3 AND gate_id > gate.id)
+      FROM gate WHERE gate.id IS NOT NULL
+)
+SELECT id FROM gate WHERE id IS NOT NULL;
+
+-- name: gate_count(company_id, gate_id, limit)^
+SELECT (SELECT count(*)
+          FROM (SELECT 1 FROM runs
+                 WHERE gate_id = gates.id AND state = 3 LIMIT :limit) AS waiting),
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4 AND state IN (4, 5))
+  FROM gates
+ WHERE id = :gate_id AND company_id = :company_id;
+
+-- name: queued_before(company_id, gate_id, rank, run_id, limit)$
+SELECT count(*)
+  FROM (SELECT 1 FROM runs
+         WHERE state = 3 AND company_id = :company_id AND gate_id = :gate_id
+           AND (rank, id) < (:rank, :run_id)
+         LIMIT :limit) AS earlier;
+
+-- name: queued_totals()
+SELECT gates.company_id, sum((SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3))::bigint
+  FROM gates
+ GROUP BY gates.company_id;
+
+-- name: state_counts(company_id)
+SELECT state, count(*) FROM runs WHERE company_id = :company_id AND state < 6 GROUP BY state;
+
+-- name: prunable_runs(company_id, task_id, finished_before, limit)
+-- Created before it ended: the oldest of the task's history are looked at first.
+SELECT id FROM runs
+ WHERE company_id = :company_id AND task_id = :task_id AND created_at < :finished_before
+   AND state >= 6 AND finished_at < :finished_before
+ ORDER BY created_at, id
+ LIMIT :limit;
+
+-- name: broken_runs(now, limit)
+-- Runs that nothing holds, or that are in two states at once: the promise, the run and what is odd.
+SELECT 'R2', id, 'scheduled without a due instant'
+  FROM runs WHERE state = 2 AND due_at IS NULL
+UNION ALL
+SELECT 'R2', runs.id, 'queued at a gate that does not exist'
+  FROM runs LEFT JOIN gates ON gates.id = runs.gate_id
+ WHERE runs.state = 3 AND gates.id IS NULL
+UNION ALL
+SELECT 'R2', id, 'queued without the instant it was queued at'
+  FROM runs WHERE state = 3 AND queued_at IS NULL
+UNION ALL
+SELECT 'R2', runs.id, 'running without a live session'
+  FROM runs LEFT JOIN sessions ON sessions.id = runs.session_id
+ WHERE runs.state = 4
+   AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL OR sessions.lease_expires_at < :now)
+UNION ALL
+SELECT 'R2', id, 'not running, but held by a session'
+  FROM runs WHERE state < 6 AND state <> 4 AND session_id IS NOT NULL
+UNION ALL
+SELECT 'R3', id, 'not ended, but with a cause or an end'
+  FROM runs WHERE state < 6 AND (cause IS NOT NULL OR finished_at IS NOT NULL)
+UNION ALL
+SELECT 'R3', id, 'ended without a cause or an end'
+  FROM runs WHERE state >= 6 AND (cause IS NULL OR finished_at IS NULL)
+UNION ALL
+SELECT 'R1', runs.id, 'without its input'
+  FROM runs LEFT JOIN run_inputs ON run_inputs.run_id = runs.id
+ WHERE runs.state < 6 AND run_inputs.run_id IS NULL
+ LIMIT :limit;
+
+-- name: gates_over_limit(limit)
+SELECT gates.id, gates.run_limit, count(*)
+  FROM gates
+  JOIN runs ON runs.gate_id = gates.id AND runs.state = 4 AND runs.state IN (4, 5)
+ WHERE gates.run_limit IS NOT NULL
+ GROUP BY gates.id, gates.run_limit
+HAVING count(*) > gates.run_limit
+ LIMIT :limit;

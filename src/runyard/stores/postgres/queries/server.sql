@@ -1,0 +1,22 @@
+-- What only this database has: the book of the writing connections (which group of each was committed
+-- last), and questions about the server.
+
+-- name: mark_group(lane_id, group_number)!
+INSERT INTO lanes (id, group_number) VALUES (:lane_id, :group_number)
+ON CONFLICT (id) DO UPDATE SET group_number = excluded.group_number;
+
+-- name: mark_relaxed_group(lane_id, group_number)<!
+-- For a group that need not be on disk before it is answered.
+INSERT INTO lanes (id, group_number) VALUES (:lane_id, :group_number)
+ON CONFLICT (id) DO UPDATE SET group_number = excluded.group_number
+RETURNING set_config('synchronous_commit', 'off', true);
+
+-- name: marked_group(lane_id)^
+-- Waits for a transaction of the lane that has not ended yet.
+SELECT group_number FROM lanes WHERE id = :lane_id FOR UPDATE;
+
+-- name: database_now()$
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: database_size()$
+SELECT pg_database_size(current_database());
