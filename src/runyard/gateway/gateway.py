@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from runyard.engine.engine import Engine
 from runyard.gateway.link import Transport, WorkerLink
+from runyard.protocol.memory import WorkerEnd, memory_pair
 from runyard.telemetry import LINK_FAILED, emit
 
 
@@ -40,6 +41,12 @@ class Gateway:
         link = WorkerLink(self._engine, transport, spawn, address=address, trusted=trusted)
         link.open()
         return link
+
+    def join(self) -> WorkerEnd:
+        """Begin a conversation with a worker of this very process; its end of it."""
+        theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
+        self.accept(ours, address="", trusted=True)
+        return theirs
 
 
 async def _supervised(work: Coroutine[Any, Any, None], transport: Transport) -> None:
