@@ -24,7 +24,6 @@ def follow(client: "Client", run_id: int, to: Console, *, after_line: int = 0) -
                 known = print_stored(client, run_id, to, after_line=known)
             case _:
                 pass
-    print_stored(client, run_id, to, after_line=known)
 
 
 def print_stored(

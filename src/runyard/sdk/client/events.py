@@ -63,7 +63,8 @@ class Feed:
         self._path = path
         self._run_id = run_id
         self._after_line = after_line
-        self._last_id: str | None = None
+        # The event ids of one run's stream are the numbers of its log lines.
+        self._last_id = str(after_line) if after_line else None
         self.is_over = False
 
     def request(self) -> Request:
@@ -71,10 +72,7 @@ class Feed:
         headers = {"accept": EVENT_STREAM}
         if self._last_id is not None:
             headers["last-event-id"] = self._last_id
-        query = {"after_line": str(self._after_line)} if self._after_line else {}
-        return Request(
-            method="GET", path=self._path, query=query, headers=headers, is_repeatable=True
-        )
+        return Request(method="GET", path=self._path, headers=headers, is_repeatable=True)
 
     def receive(self, received: ServerEvent) -> Event | None:
         """What the event says; None when it says nothing to a caller."""

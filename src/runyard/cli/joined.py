@@ -1,0 +1,54 @@
+"""Server and worker in one process: the only place where the two halves meet."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from runyard.gateway.gateway import Gateway
+from runyard.server.app import Server, open_server
+from runyard.server.settings import Settings, tool_variables
+from runyard.worker.settings import WorkerSettings
+from runyard.worker.worker import Worker
+
+WORKER_FOLDER = "worker"
+LAST_MOMENT = timedelta(seconds=1)
+"""How long the worker waits for running runs once the server has waited for them."""
+
+
+@asynccontextmanager
+async def open_runyard(settings: Settings) -> AsyncIterator[Server]:
+    """A server that answers, with a worker in it unless the settings give it no slots."""
+    async with open_server(settings) as server, Gateway(server.engine) as gateway:
+        if not settings.slots:
+            yield server
+            return
+        async with asyncio.TaskGroup() as group:
+            worker = Worker(gateway.join(), worker_settings(settings))
+            working = group.create_task(worker.run())
+            try:
+                await _welcomed(worker, working)
+                yield server
+            finally:
+                worker.stop()
+
+
+def worker_settings(settings: Settings) -> WorkerSettings:
+    """How the worker inside the server executes."""
+    return WorkerSettings(
+        folder=settings.data / WORKER_FOLDER,
+        slots=settings.slots,
+        drain=LAST_MOMENT,
+        variables=tool_variables(),
+    )
+
+
+async def _welcomed(worker: Worker, working: asyncio.Task[None]) -> None:
+    """Returns once the worker has been let in; raises when it never will be."""
+    welcomed = asyncio.ensure_future(worker.welcomed.wait())
+    try:
+        await asyncio.wait((welcomed, working), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        welcomed.cancel()
