@@ -41,7 +41,7 @@ WITH wanted AS (
     SELECT chosen.share, chosen.place, runs.id
       FROM chosen
       JOIN runs ON runs.id = chosen.id
-     WHERE runs.state = 3
+     WHERE runs.state + 0 = 3
        FOR UPDATE OF runs SKIP LOCKED
 ), numbered AS (
     SELECT id, row_number() OVER (ORDER BY share, place, id) AS number FROM taken

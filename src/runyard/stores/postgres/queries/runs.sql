@@ -1,5 +1,6 @@
 -- Runs: writes. `:sources` is a set of states as bits. Each parameter is an array, one element per
--- row; rows come ordered by run id, and are locked in that order.
+-- row; rows come ordered by run id, and are locked in that order. Where runs are found by id, `state +
+-- 0` keeps the planner from going through a partial index of that state instead.
 
 -- name: keep_start_key(company_id, key, request_digest, first_run_id, run_count, created_at)<!
 -- Known already: no row answers, and the start's runs are not inserted.
@@ -26,7 +27,7 @@ SELECT * FROM unnest(:run_id::bigint[], :value::bytea[], :digest::text[]);
 UPDATE runs
    SET attempt = attempt + 1, begun_at = given.at, started_at = coalesce(started_at, given.at)
   FROM unnest(:run_id::bigint[], :token::bigint[], :at::bigint[]) AS given (run_id, token, at)
- WHERE runs.id = given.run_id AND state = 4 AND lease_token = given.token AND begun_at IS NULL
+ WHERE runs.id = given.run_id AND state + 0 = 4 AND lease_token = given.token AND begun_at IS NULL
 RETURNING id;
 
 -- name: keep_attempt(run_id, company_id, token, begun_at, finished_at, outcome, error)!
@@ -40,7 +41,7 @@ WITH ended AS MATERIALIZED (
                   :finished_at::bigint[], :outcome::smallint[], :error::bytea[])
            AS given (run_id, company_id, token, begun_at, finished_at, outcome, error)
       JOIN runs ON runs.id = given.run_id
-     WHERE runs.company_id = given.company_id AND state = 4 AND lease_token = given.token
+     WHERE runs.company_id = given.company_id AND state + 0 = 4 AND lease_token = given.token
        AND coalesce(runs.begun_at, given.begun_at) IS NOT NULL
        FOR NO KEY UPDATE OF runs
 )
@@ -64,7 +65,7 @@ UPDATE runs
               :begun_at::bigint[], :logged_errors::integer[], :due_at::bigint[],
               :queued_at::bigint[], :rank::bigint[])
        AS given (run_id, company_id, token, state, begun_at, logged_errors, due_at, queued_at, rank)
- WHERE runs.id = given.run_id AND runs.company_id = given.company_id AND runs.state = 4
+ WHERE runs.id = given.run_id AND runs.company_id = given.company_id AND runs.state + 0 = 4
    AND lease_token = given.token
 RETURNING id;
 
@@ -84,7 +85,7 @@ UPDATE runs
               :begun_at::bigint[], :logged_errors::integer[])
        AS given (run_id, company_id, token, state, cause, outcome, finished_at, begun_at,
                  logged_errors)
- WHERE runs.id = given.run_id AND runs.company_id = given.company_id AND runs.state = 4
+ WHERE runs.id = given.run_id AND runs.company_id = given.company_id AND runs.state + 0 = 4
    AND lease_token = given.token
 RETURNING id;
 
@@ -131,7 +132,7 @@ WITH cleaned AS MATERIALIZED (
 UPDATE runs
    SET state = 8, cause = 26, finished_at = :at
   FROM cleaned
- WHERE runs.id = cleaned.id AND state IN (1, 2, 3)
+ WHERE runs.id = cleaned.id AND state + 0 IN (1, 2, 3)
 RETURNING runs.id;
 
 -- name: stage_runs(now, limit)<!
@@ -155,7 +156,7 @@ SELECT runs.id
   FROM unnest(:run_id::bigint[], :company_id::bigint[], :token::bigint[])
        AS given (run_id, company_id, token)
   JOIN runs ON runs.id = given.run_id
- WHERE runs.company_id = given.company_id AND state = 4 AND lease_token = given.token
+ WHERE runs.company_id = given.company_id AND state + 0 = 4 AND lease_token = given.token
    FOR NO KEY UPDATE OF runs;
 
 -- name: keep_step(run_id, name, occurrence, value, digest, recorded_at)!
@@ -168,7 +169,7 @@ ON CONFLICT DO NOTHING;
 UPDATE runs SET progress_done = given.done, progress_total = given.total
   FROM unnest(:run_id::bigint[], :token::bigint[], :done::double precision[],
               :total::double precision[]) AS given (run_id, token, done, total)
- WHERE runs.id = given.run_id AND state = 4 AND lease_token = given.token;
+ WHERE runs.id = given.run_id AND state + 0 = 4 AND lease_token = given.token;
 
 -- name: delete_run(run_id, company_id, finished_before)<!
 DELETE FROM runs
