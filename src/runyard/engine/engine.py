@@ -172,6 +172,10 @@ class Engine:
         """A run logged lines."""
         self.attempts.logged(session, run, token, lines, dropped)
 
+    async def dispatching(self) -> None:
+        """Return once every claim that is under way has reached its session."""
+        await self._parts.dispatcher.barrier()
+
     async def drain(self) -> None:
         """Let every connected worker finish what has begun, and give it nothing more."""
         for session in list(self._parts.sessions):
