@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import stat
-from collections.abc import Callable
 from typing import NoReturn
 
 from runyard.model.runs import Outcome, RunError
@@ -153,7 +152,7 @@ class Child:
         finished = Finished(
             work.run_id,
             outcome,
-            begun_at,
+            begun_at if channel.has_begun else 0.0,
             wall(),
             output,
             0,
@@ -223,7 +222,7 @@ class Child:
         os.chdir(self._spec.folder)
         for name in os.listdir("."):
             if os.path.isdir(name) and not os.path.islink(name):
-                shutil.rmtree(name, onerror=_open_and_retry)
+                _remove_folder(name)
             else:
                 os.unlink(name)
 
@@ -310,9 +309,18 @@ def _announce_self_kills(channel: ChildChannel) -> None:
     signal.raise_signal = announced_raise
 
 
-def _open_and_retry(remove: Callable[[str], object], path: str, _: object) -> None:
-    """A run may have locked its own folders: open them, and try once more."""
-    os.chmod(os.path.dirname(path), stat.S_IRWXU)
-    if not os.path.islink(path):
-        os.chmod(path, stat.S_IRWXU)
-    remove(path)
+def _remove_folder(path: str) -> None:
+    try:
+        shutil.rmtree(path)
+    except OSError:
+        # A run may have locked its own folders.
+        _unlock(path)
+        shutil.rmtree(path)
+
+
+def _unlock(path: str) -> None:
+    os.chmod(path, stat.S_IRWXU)
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _unlock(entry.path)

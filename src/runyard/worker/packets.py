@@ -164,6 +164,7 @@ class Finished(Packet, frozen=True, tag=2):
     run_id: int
     outcome: str
     begun_at: float
+    """0: it never reached the task's code."""
     finished_at: float
     output: bytes | None = None
     pieces: int = 0

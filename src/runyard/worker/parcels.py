@@ -57,11 +57,16 @@ class Parcels:
     """Open questions of children to the server; each child has at most one."""
 
     def __init__(
-        self, send: Callable[[FromWorker], None], *, lose: Callable[[Execution], None]
+        self,
+        send: Callable[[FromWorker], None],
+        *,
+        ask: Callable[[], int],
+        lose: Callable[[Execution], None],
     ) -> None:
         self._send = send
         self._lose = lose
-        self._requests = itertools.count(1)
+        self._ask = ask
+        self._numbers = itertools.count(1)
         self._steps: dict[int, tuple[Child, Execution]] = {}
         self._transfers: dict[int, Transfer] = {}
         self._transfer_of: dict[Child, Transfer] = {}
@@ -114,7 +119,7 @@ class Parcels:
         if packet.pieces:
             pieces, child.pieces = child.pieces[-packet.pieces :], []
             value = b"".join(pieces)
-        request = next(self._requests)
+        request = self._ask()
         self._steps[request] = (child, execution)
         self._send(
             StepDone(
@@ -128,7 +133,7 @@ class Parcels:
         )
 
     def _offer(self, child: Child, execution: Execution, packet: FileStarted) -> None:
-        transfer = Transfer(next(self._requests), child, packet)
+        transfer = Transfer(next(self._numbers), child, packet)
         self._transfers[transfer.number] = self._transfer_of[child] = transfer
         self._send(
             FileOffered(

@@ -72,6 +72,7 @@ class Pool:
         nursery: Nursery,
         *,
         send: Callable[[FromWorker], None],
+        ask: Callable[[], int],
         spawn: Callable[[Coroutine[object, object, None]], None],
     ) -> None:
         self._settings = settings
@@ -79,7 +80,7 @@ class Pool:
         self._spawn = spawn
         self._reports = Reports(send)
         self._nursery = nursery
-        self.parcels = Parcels(send, lose=self._lose)
+        self.parcels = Parcels(send, ask=ask, lose=self._lose)
         self._watch = Watch(
             settings.limits, busy=self._busy_children, end=self._end_child, looked=self._rebalance
         )
@@ -368,7 +369,7 @@ class Pool:
         if packet.resident:
             child.resident = packet.resident
         lane = self._lane_of[child]
-        self._learn(lane, packet.finished_at - packet.begun_at)
+        self._learn(lane, packet.finished_at - execution.begun_at)
         self._finish(execution, _end_as_told(execution, packet, _output(child, packet)))
         self._go_on(child, lane)
 
@@ -579,7 +580,7 @@ def _end_as_told(execution: Execution, packet: Finished, output: bytes | None) -
         run_id=execution.assignment.run_id,
         token=execution.token,
         outcome=Outcome(packet.outcome),
-        begun_at=instant(packet.begun_at),
+        begun_at=instant(packet.begun_at) if packet.begun_at else None,
         finished_at=instant(packet.finished_at),
         output=None if output is None else msgspec.Raw(output),
         error=packet.error,

@@ -109,7 +109,12 @@ class Worker:
         self._nursery = Nursery(self._settings)
         self._supplies = Supplies(self._settings, self._send)
         self._pool = Pool(
-            self._settings, self._supplies, self._nursery, send=self._send, spawn=spawn
+            self._settings,
+            self._supplies,
+            self._nursery,
+            send=self._send,
+            ask=self._session.ask,
+            spawn=spawn,
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 

@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from array import array
 
 import msgspec
@@ -124,6 +125,8 @@ class Zygote:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             child_main.live(zygote, spec, descriptors, with_site=self._spec.with_site)
+        except BaseException:  # noqa: BLE001 - the last frame of a child: nobody else would see it
+            traceback.print_exc()
         finally:
             # Nothing of the zygote's own loop may go on in a child, whatever happened.
             os._exit(70)
