@@ -208,8 +208,7 @@ def _unknown_names(path: str, fields: tuple[Field, ...], value: Mapping[str, obj
 def _of_value(path: str, kind: ValueType, value: object) -> Problems:
     match kind:
         case Nullable(item):
-            if value is not None:
-                yield from _of_value(path, item, value)
+            yield from _of_nullable(path, item, value)
         case Record(fields):
             yield from _of_fields(path, fields, value)
         case Table() | ListOf():
@@ -223,6 +222,16 @@ def _of_value(path: str, kind: ValueType, value: object) -> Problems:
         case _:
             if not _FITS[type(kind)](kind, value):
                 yield _problem(path, seen(value), allowed(kind))
+
+
+def _of_nullable(path: str, item: ValueType, value: object) -> Problems:
+    if value is None:
+        return
+    for problem in _of_value(path, item, value):
+        concerns_all = problem.field == path
+        yield (
+            _problem(path, problem.seen, f"{problem.allowed}, or null") if concerns_all else problem
+        )
 
 
 def _of_items(path: str, kind: Table | ListOf, value: object) -> Problems:

@@ -136,7 +136,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named value: an input, an output, a column or a part of a record."""
 
     name: str
-    """What callers write."""
+    """What callers write: visible characters, no double quote and no backslash among them."""
     parameter: str
     """What the code calls it in Python."""
     type: ValueType

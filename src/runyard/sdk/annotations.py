@@ -370,7 +370,7 @@ def translated_member(part: Part, around: Path, where: str) -> Member:
         read, write = _unless_none(read), _unless_none(write)
     label = label_of(unwrap(part.annotation)[1])
     field = Field(
-        name=label.name or part.wire_name or part.name,
+        name=_valid_name(label.name or part.wire_name or part.name, where),
         parameter=part.name,
         type=kind,
         title=label.title,
@@ -382,6 +382,14 @@ def translated_member(part: Part, around: Path, where: str) -> Member:
             field, default=_default_json(field, part.default, write, where)
         )
     return Member(field, native, read, write)
+
+
+def _valid_name(name: str, where: str) -> str:
+    if not name.isprintable() or not name.strip() or not {'"', "\\"}.isdisjoint(name):
+        raise Unsupported(
+            f"{where}: {name!r} is no name; quotes and backslashes cannot be part of one"
+        )
+    return name
 
 
 def _default_json(field: Field, default: object, write: Travel | None, where: str) -> str:

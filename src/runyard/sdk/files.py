@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from mimetypes import MimeTypes
 
 UNKNOWN_CONTENT = "application/octet-stream"
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_MORE_CONTENT_TYPES = {
+    ".md": "text/markdown",
+    ".log": "text/plain",
+    ".yaml": "application/yaml",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+}
 
 
 class File:
@@ -123,4 +132,7 @@ def _content_types() -> "MimeTypes":
     from mimetypes import MimeTypes
 
     # Only the table that comes with Python: a machine's own would make tasks differ by machine.
-    return MimeTypes(filenames=())
+    types = MimeTypes(filenames=())
+    for extension, content_type in _MORE_CONTENT_TYPES.items():
+        types.add_type(content_type, extension)
+    return types
