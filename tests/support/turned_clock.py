@@ -16,7 +16,7 @@ class TurnedClock:
     def __init__(self, at: datetime = BEGINNING, seed: int = 7) -> None:
         self._now = at
         self._elapsed = timedelta(hours=1)
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._random = random.Random(seed)
         self._sleepers: list[tuple[timedelta, asyncio.Event]] = []
 
     def now(self) -> datetime:
@@ -25,7 +25,7 @@ class TurnedClock:
     def monotonic(self) -> timedelta:
         return self._elapsed
 
-    def adjust(self, database_now: datetime) -> timedelta:  # noqa: ARG002
+    def adjust(self, database_now: datetime) -> timedelta:
         return timedelta()
 
     def chance(self) -> float:

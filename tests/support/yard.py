@@ -69,8 +69,8 @@ class HandWorker:
 
     async def inspect(
         self,
-        company: Company,  # noqa: ARG002
-        bundle_digest: str,  # noqa: ARG002
+        company: Company,
+        bundle_digest: str,
         on_line: Callable[[str], None],
     ) -> tuple[Declaration, ...]:
         on_line("looking into the bundle")

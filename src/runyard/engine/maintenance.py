@@ -150,7 +150,7 @@ class Maintenance:
         """See to running runs whose session is over; how many there were."""
         rescued = 0
         while True:
-            abandoned = await self._store.runs.abandoned(RESCUED_AT_ONCE)
+            abandoned = await self._store.runs.abandoned(self._clock.now(), RESCUED_AT_ONCE)
             if not abandoned:
                 break
             await self._rescue(abandoned)
@@ -215,7 +215,7 @@ class Maintenance:
 
     async def _rescue_expired(self) -> None:
         """Void the leases of sessions that nobody renews: their server died."""
-        if await self._store.runs.abandoned(1):
+        if await self._store.runs.abandoned(self._clock.now(), 1):
             await self.rescue()
 
     # ------------------------------------------------------------ the rest

@@ -386,8 +386,8 @@ class Runs(Protocol):
     async def leased_of_gate(self, company: CompanyId, gate: GateId) -> list[LeasedRun]:
         """Runs of a gate that are running or waiting, smallest ids first."""
 
-    async def abandoned(self, limit: int) -> list[LeasedRun]:
-        """Running runs whose session is closed or unknown (after a crash), smallest ids first."""
+    async def abandoned(self, now: datetime, limit: int) -> list[LeasedRun]:
+        """Running runs whose session is closed, lapsed or unknown, smallest ids first."""
 
     async def find(self, company: CompanyId, run: RunId) -> Run | None:
         """One run."""

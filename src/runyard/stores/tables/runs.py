@@ -226,9 +226,10 @@ class RunTable:
         rows = await self._db.all("leased_of_gate", company_id=company, gate_id=gate)
         return [_leased_from(row) for row in rows]
 
-    async def abandoned(self, limit: int) -> list[LeasedRun]:
-        """Running runs whose session is closed or unknown, smallest ids first."""
-        return [_leased_from(row) for row in await self._db.all("abandoned_runs", limit=limit)]
+    async def abandoned(self, now: datetime, limit: int) -> list[LeasedRun]:
+        """Running runs whose session is closed, lapsed or unknown, smallest ids first."""
+        rows = await self._db.all("abandoned_runs", now=micros(now), limit=limit)
+        return [_leased_from(row) for row in rows]
 
     # ------------------------------------------------------------ reading
 

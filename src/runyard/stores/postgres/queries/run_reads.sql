@@ -63,13 +63,14 @@ SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, at
  WHERE gate_id = :gate_id AND state IN (4, 5) AND company_id = :company_id
  ORDER BY id;
 
--- name: abandoned_runs(limit)
--- Running under a session that is closed or that nobody knows.
+-- name: abandoned_runs(now, limit)
+-- Running under a session that is closed, has lapsed, or that nobody knows.
 SELECT runs.id, runs.company_id, runs.task_id, runs.version_id, runs.gate_id, runs.session_id,
        runs.lease_token, runs.attempt, runs.begun_at, runs.priority, runs.rank
   FROM runs
   LEFT JOIN sessions ON sessions.id = runs.session_id
- WHERE runs.state = 4 AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL)
+ WHERE runs.state = 4
+   AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL OR sessions.lease_expires_at < :now)
  ORDER BY runs.id
  LIMIT :limit;
 
