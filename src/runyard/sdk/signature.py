@@ -1,5 +1,6 @@
 """What a function's signature declares: its inputs and outputs, and how their values travel."""
 
+import types
 import typing
 from collections.abc import Callable
 from inspect import Parameter, isasyncgenfunction, isgeneratorfunction, signature
@@ -104,8 +105,10 @@ def _with_data(
 
 def _without_none(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
     """The record in `Record | None`: such a task has named outputs, or returns nothing."""
-    rest = [part for part in typing.get_args(annotation) if part is not type(None)]
-    return unwrap(rest[0])[0] if len(rest) == 1 and is_record(unwrap(rest[0])[0]) else annotation
+    if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
+        return annotation
+    rest = [unwrap(part)[0] for part in typing.get_args(annotation) if part is not type(None)]
+    return rest[0] if len(rest) == 1 and is_record(rest[0]) else annotation
 
 
 def _always_given(field: Field) -> Field:
