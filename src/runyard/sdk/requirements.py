@@ -15,14 +15,15 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from runyard.model.errors import CodeRefused
 from runyard.sdk.bundles import Source
 from runyard.sdk.tasks import valid_requirement
 
-_BLOCK = re.compile(r"(?m)^# /// script[ \t]*$\s(?P<body>(?:^#(?:| .*)$\s)+)^# ///[ \t]*$")
+_OPENING = "# /// script"
+_CLOSING = "# ///"
 _CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
 _OWN = "runyard"
 """The SDK is in every environment; the one that the worker has."""
@@ -55,25 +56,29 @@ def merged(requirements: Iterable[str]) -> tuple[str, ...]:
 
 def declared_by_file(parsed: Parsed) -> tuple[str, ...]:
     """What the file's PEP 723 block asks for; raises CodeRefused."""
-    found = list(_BLOCK.finditer(parsed.raw.decode("utf-8", "replace").replace("\r\n", "\n")))
-    if not found:
+    lines = parsed.raw.decode("utf-8", "replace").splitlines()
+    openings = [place for place, line in enumerate(lines) if line.rstrip() == _OPENING]
+    if not openings:
         return ()
-    text = parsed.raw.decode("utf-8", "replace").replace("\r\n", "\n")
-    line = text[: found[0].start()].count("\n") + 1
-    if len(found) > 1:
-        raise CodeRefused(
-            "there is more than one script block", file=parsed.source.shown, line=line
-        )
     try:
-        return _read_block(_uncommented(found[0].group("body")))
+        if len(openings) > 1:
+            raise ValueError("there is more than one")
+        return _read_block(_uncommented(lines[openings[0] + 1 :]))
     except ValueError as error:
-        raise CodeRefused(f"script block: {error}", file=parsed.source.shown, line=line) from None
+        file, line = parsed.source.shown, openings[0] + 1
+        raise CodeRefused(f"script block: {error}", file=file, line=line) from None
 
 
-def _uncommented(body: str) -> str:
-    return "".join(
-        line[2:] if line.startswith("# ") else line[1:] for line in body.splitlines(keepends=True)
-    )
+def _uncommented(lines: Sequence[str]) -> str:
+    """The text of a block, which begins here, without the marks of its comment."""
+    kept = []
+    for line in lines:
+        if line.rstrip() == _CLOSING:
+            return "\n".join(kept)
+        if line != "#" and not line.startswith("# "):
+            break
+        kept.append(line[2:])
+    raise ValueError(f"no line {_CLOSING!r} ends it")
 
 
 def _read_block(text: str) -> tuple[str, ...]:
