@@ -20,6 +20,7 @@ from runyard.dialects.native.routes import PREFIX as NATIVE
 from runyard.dialects.native.routes import native_door
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
+from runyard.gateway.gateway import Gateway
 from runyard.model.tokens import Role, TokenKind
 from runyard.server.events import printing
 from runyard.server.http import HttpServer, listening_socket
@@ -42,9 +43,13 @@ _LOOK = timedelta(milliseconds=50)
 class Server:
     """A server that answers."""
 
-    def __init__(self, settings: Settings, engine: Engine, house: House) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, gateway: Gateway, house: House
+    ) -> None:
         self.settings = settings
         self.engine = engine
+        self.gateway = gateway
+        """Where workers are let in; the one of this very process too."""
         self.house = house
 
     @property
@@ -89,11 +94,12 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         local = local_url(settings, listening)
         house = furnished(engine, settings, settings.public_url or local)
         app = all_doors(house)
+        gateway = await opened.enter_async_context(Gateway(engine))
         await opened.enter_async_context(answering(app, settings, listening))
         write_private(settings.data / ADDRESS_FILE, local)
         emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
         try:
-            yield Server(settings, engine, house)
+            yield Server(settings, engine, gateway, house)
         finally:
             house.streams.end()
     emit(SERVER_STOPPED)
