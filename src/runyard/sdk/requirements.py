@@ -71,7 +71,7 @@ def declared_by_file(parsed: Parsed) -> tuple[str, ...]:
 
 def _uncommented(lines: Sequence[str]) -> str:
     """The text of a block, which begins here, without the marks of its comment."""
-    kept = []
+    kept: list[str] = []
     for line in lines:
         if line.rstrip() == _CLOSING:
             return "\n".join(kept)
