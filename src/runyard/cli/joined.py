@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from runyard.gateway.gateway import Gateway
 from runyard.server.app import Server, open_server
 from runyard.server.settings import Settings, tool_variables
 from runyard.worker.settings import WorkerSettings
@@ -19,12 +18,12 @@ LAST_MOMENT = timedelta(seconds=1)
 @asynccontextmanager
 async def open_runyard(settings: Settings) -> AsyncIterator[Server]:
     """A server that answers, with a worker in it unless the settings give it no slots."""
-    async with open_server(settings) as server, Gateway(server.engine) as gateway:
+    async with open_server(settings) as server:
         if not settings.slots:
             yield server
             return
         async with asyncio.TaskGroup() as group:
-            worker = Worker(gateway.join(), worker_settings(settings))
+            worker = Worker(server.gateway.join(), worker_settings(settings))
             working = group.create_task(worker.run())
             try:
                 await _welcomed(worker, working)

@@ -39,6 +39,7 @@ class Inputs:
         str | None,
         Parameter(
             name="--input",
+            allow_leading_hyphen=True,
             help="A file with all inputs as a JSON object; - reads standard input.",
         ),
     ] = None
