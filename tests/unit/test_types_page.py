@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf
 
 def test_every_type_stands_in_the_table():
     tags = {kind.__struct_config__.tag for kind in typing.get_args(ValueType)}
-    rows = re.findall(r"(?m)^\|.*?[^\\]\| `(\w+)`(?: without columns)? \|", PAGE)
+    rows = re.findall(r"(?m)^\|.*?[^\\\n]\| `(\w+)`(?: without columns)? \|", PAGE)
     assert set(rows) == tags
 
 
