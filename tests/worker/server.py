@@ -6,7 +6,7 @@ import io
 import textwrap
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -53,8 +53,10 @@ from runyard.worker.worker import Worker
 class Server:
     """Answers a worker like a server whose decisions are made by the test."""
 
-    def __init__(self, end: ServerEnd) -> None:
+    def __init__(self, end: ServerEnd, *, lease: timedelta) -> None:
         self.end = end
+        self.lease = lease
+        self.is_closed = False
         self.frames: list[FromWorker] = []
         self.blobs: dict[str, bytes] = {}
         self.starts: dict[int, Start] = {}
@@ -69,9 +71,13 @@ class Server:
         self._next_run = 1000
         self._next_version = 1
         self._request = 0
-        end.listen(self._receive, lambda detail: None)
+        end.listen(self._receive, self._closed)
 
     # ------------------------------------------------------------ from the worker
+
+    def _closed(self, detail: str) -> None:
+        self.is_closed = True
+        self._changed.set()
 
     def _receive(self, frames: list[FromWorker]) -> None:
         self.frames.extend(frames)
@@ -79,15 +85,15 @@ class Server:
             self._note(frame)
         self._changed.set()
 
-    def _note(self, frame: FromWorker) -> None:
+    def _note(self, frame: FromWorker) -> None:  # noqa: C901 - one match
         match frame:
             case Hello():
                 self.say(
                     Welcome(
                         protocol=1,
                         session_id=SessionId(1),
-                        lease=timedelta(seconds=10),
-                        heartbeat=timedelta(seconds=3),
+                        lease=self.lease,
+                        heartbeat=self.lease / 3,
                     )
                 )
             case Capacity(runs):
@@ -248,8 +254,17 @@ class Server:
         [answer] = found()
         return answer
 
+    def starts_of(self, leases: Sequence[Lease]) -> list[Lease]:
+        return [lease for lease in leases if lease.run_id in self.starts]
+
     def heartbeats(self) -> int:
         return sum(isinstance(frame, Heartbeat) for frame in self.frames)
+
+
+async def moment(seconds: float) -> None:
+    """Let this much time pass: for what must not happen meanwhile."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.Event().wait(), seconds)
 
 
 def zipped(files: dict[str, str]) -> bytes:
@@ -261,13 +276,17 @@ def zipped(files: dict[str, str]) -> bytes:
 
 
 @asynccontextmanager
-async def a_worker(folder: Path, **settings: object):
-    """A worker and the server it is connected to."""
+async def a_worker(folder: Path, *, acknowledged: bool = True, **settings: object):
+    """A worker and the server it is connected to.
+
+    Not `acknowledged`: over a network, and the server never confirms a heartbeat.
+    """
     chosen = replace(WorkerSettings(folder=folder, slots=2, drain=timedelta(seconds=5)), **settings)
     loop = asyncio.get_running_loop()
     theirs, ours = memory_pair(loop.call_soon)
+    theirs.acknowledged = acknowledged
     worker = Worker(theirs, chosen)
-    server = Server(ours)
+    server = Server(ours, lease=timedelta(seconds=10 if acknowledged else 3))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(worker.run())
         await worker.welcomed.wait()

@@ -64,6 +64,7 @@ class Child:
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
         self._streams = (os.pipe(), os.pipe())
+        self._is_handed_over = False
         self._poll = select.poll()
         self._open()
 
@@ -86,6 +87,7 @@ class Child:
 
     def handed_over(self) -> None:
         """The process has its descriptors; keep only the end where work can be taken back."""
+        self._is_handed_over = True
         self._their_answers.close()
         for _, writing in self._streams:
             os.close(writing)
@@ -170,6 +172,8 @@ class Child:
 
     def close(self) -> None:
         """Forget it; the process is dead."""
+        if not self._is_handed_over:
+            self.handed_over()
         self._loop.remove_reader(self._work.fileno())
         for reading, _ in self._streams:
             self._loop.remove_reader(reading)

@@ -81,6 +81,8 @@ def _set_up(zygote: int, spec: ChildSpec, *, with_site: bool) -> None:
     )
     if spec.user is not None:
         isolation.become(spec.user)
+    else:
+        isolation.renounce_capabilities()
     isolation.renounce_privileges()
     isolation.die_with_parent(zygote)
     if spec.landlock:

@@ -38,7 +38,7 @@ CAP_CHOWN = 0
 CAP_KILL = 5
 CAP_SETGID = 6
 CAP_SETUID = 7
-CAP_SYS_ADMIN = 21
+_CAPABILITY_VERSION = 0x20080522
 
 FIRST_USER = 2_000_000
 """Users of children are numbers from here on, which no ordinary system gives to anybody."""
@@ -125,9 +125,9 @@ def prctl(option: int, value: int = 0) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, even if it has ended already."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Let the kernel signal this process when its parent ends; end now if it has ended already."""
+    prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -139,19 +139,33 @@ def adopt_descendants() -> None:
 
 def become(user: int) -> None:
     """Give up root for this user, for good, with every capability."""
-    for capability in range(64):
-        try:
-            prctl(PR_CAPBSET_DROP, capability)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                break
-            raise
+    _drop_bounds()
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     # Changing users made the process unreadable even to itself (/proc/self/fd); all that may
     # look at it now are processes of its own user, and those are its own descendants.
     prctl(PR_SET_DUMPABLE, 1)
+
+
+def renounce_capabilities() -> None:
+    """Stay this user, without what makes root mighty; for good. Raises OSError."""
+    if not _capabilities():
+        return
+    _drop_bounds()
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _call(_libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "capset")
+
+
+def _drop_bounds() -> None:
+    for capability in range(64):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EPERM):
+                return
+            raise
 
 
 def renounce_privileges() -> None:

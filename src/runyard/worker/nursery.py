@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -150,17 +151,27 @@ class Nursery:
             del self._zygotes[zygote.environment.name]
         for child in tuple(self._children.values()):
             if child.zygote is zygote:
-                self._end_user(child)
-                self._exited(child.number, -9)
+                self._end_strays(child)
+                self._exited(child.number, -signal.SIGKILL)
 
-    def _end_user(self, child: Child) -> None:
+    def _end_strays(self, child: Child) -> None:
         """Kill what a child left behind when there is no zygote any more to adopt it."""
-        if child.user is None:
-            return
         for entry in os.listdir("/proc"):
-            with suppress(OSError):
-                if entry.isdigit() and os.stat(f"/proc/{entry}").st_uid == child.user:
-                    os.kill(int(entry), 9)
+            if entry.isdigit() and entry != str(os.getpid()):
+                with suppress(OSError):
+                    if _belongs_to(entry, child):
+                        os.kill(int(entry), signal.SIGKILL)
+
+
+def _belongs_to(pid: str, child: Child) -> bool:
+    """Whether a process comes from this child, by its user, its folder or its environment."""
+    if child.user is not None:
+        return os.stat(f"/proc/{pid}").st_uid == child.user
+    folder = str(child.folder)
+    if os.readlink(f"/proc/{pid}/cwd").startswith(folder):
+        return True
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return folder.encode() in file.read()
 
 
 def _make_folders(folder: Path) -> None:

@@ -73,11 +73,13 @@ class Pool:
         *,
         send: Callable[[FromWorker], None],
         ask: Callable[[], int],
+        emptied: Callable[[], None],
         spawn: Callable[[Coroutine[object, object, None]], None],
     ) -> None:
         self._settings = settings
         self._supplies = supplies
         self._spawn = spawn
+        self._emptied = emptied
         self._reports = Reports(send)
         self._nursery = nursery
         self.parcels = Parcels(send, ask=ask, lose=self._lose)
@@ -443,6 +445,8 @@ class Pool:
             shutil.rmtree(execution.child.files_of(execution), ignore_errors=True)
         if self._held.pop(execution.run_id, None) is not None:
             self._reports.ended(execution, end)
+            if not self._held:
+                self._emptied()
 
     def _end_child(self, child: Child, ending: Ending) -> None:
         """Kill a child with all that it started; `died` hears of it."""

@@ -29,7 +29,7 @@ from runyard.protocol.frames import (
     Welcome,
 )
 from runyard.protocol.session import Monotonic, SessionState, WorkerSession
-from runyard.worker import VERSION, isolation
+from runyard.worker import VERSION
 from runyard.worker.clock import monotonic
 from runyard.worker.inspection import Inspections
 from runyard.worker.nursery import Nursery
@@ -68,7 +68,6 @@ class Worker:
 
     async def run(self) -> None:
         """Be a worker. Returns when it has stopped; raises WorkerRefused."""
-        isolation.adopt_descendants()
         self._settings.folder.mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
@@ -114,6 +113,7 @@ class Worker:
             self._nursery,
             send=self._send,
             ask=self._session.ask,
+            emptied=self._note_held,
             spawn=spawn,
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)

@@ -105,7 +105,12 @@ class Zygote:
     def close(self) -> None:
         """End the zygote, and its children with it."""
         self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
+        for _, descriptors in self._unsent:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._unsent.clear()
         self._process.wait()
 
     def _ask(self, packet: FromPool, descriptors: tuple[int, ...]) -> None:
@@ -146,8 +151,7 @@ class Zygote:
             except OSError:
                 data = b""
             if not data:
-                self._loop.remove_reader(self._socket.fileno())
-                self._process.wait()
+                self.close()
                 self._gone(self)
                 return
             self._receive(data)

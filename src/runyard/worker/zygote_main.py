@@ -36,7 +36,9 @@ DESCRIPTORS_PER_CHILD = 4
 def main(text: str) -> None:
     """Be a zygote until the worker ends."""
     spec = msgspec.json.decode(text, type=ZygoteSpec)
-    isolation.die_with_parent(spec.worker)
+    # Not SIGKILL: whatever the children started must end with them, and that takes a zygote.
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    isolation.die_with_parent(spec.worker, signal.SIGUSR1)
     isolation.adopt_descendants()
     os.setsid()
     Zygote(spec).serve()
@@ -73,10 +75,19 @@ class Zygote:
             if self._wake in ready:
                 self._drain_wakeups()
                 self._reap()
+            if os.getppid() != self._spec.worker:
+                break
             if self._socket.fileno() in ready and not self._obey():
                 break
+        self._end_all()
+
+    def _end_all(self) -> None:
         for pid in tuple(self._numbers):
             end_tree(pid)
+            _wait_for(pid)
+        self._numbers.clear()
+        while self._end_strays():
+            continue
 
     def _prepare_users(self) -> tuple[bool, str]:
         if not self._spec.own_users:
@@ -121,7 +132,7 @@ class Zygote:
     def _become_child(self, zygote: int, spec: ChildSpec, descriptors: list[int]) -> None:
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             child_main.live(zygote, spec, descriptors, with_site=self._spec.with_site)
