@@ -45,7 +45,7 @@ def pinned(file: str) -> dict[str, set[str]]:
     return {words[0]: {word for word in words if word.startswith("--hash")} for words in lines}
 
 
-STRATEGIES = {"claims", "lanes"}
+STRATEGIES = {"claims", "server"}
 """Groups of queries that belong to how one database claims and commits, not to the shared tables."""
 
 
