@@ -8,7 +8,7 @@ from runyard.model.companies import Company
 from runyard.model.states import RunState
 
 
-class OrchestratorStatus(msgspec.Struct, frozen=True, kw_only=True):
+class OrchestratorView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether runs may start, and how many are where."""
 
     runnable: bool
@@ -25,11 +25,11 @@ class Orchestrator:
         self._dispatcher = foundation.dispatcher
         self._steering = steering
 
-    async def status(self, company: Company) -> OrchestratorStatus:
+    async def view(self, company: Company) -> OrchestratorView:
         """How it stands."""
         now = await self._directory.company_by_id(company.id)
         counts = await self._store.runs.state_counts(company.id)
-        return OrchestratorStatus(runnable=now.runnable, counts=counts)
+        return OrchestratorView(runnable=now.runnable, counts=counts)
 
     async def pause(self, company: Company) -> None:
         """Hold every run back. Once this returns none starts; those that have begun go on."""

@@ -8,7 +8,7 @@ from runyard.model.workers import Worker
 from runyard.stores.base import Store
 
 
-class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     """A worker and how it is now."""
 
     worker: Worker
@@ -26,15 +26,15 @@ class Workers:
         self._store = store
         self._sessions = sessions
 
-    async def list(self, company: Company | None = None) -> list[WorkerStatus]:
+    async def list(self, company: Company | None = None) -> list[WorkerView]:
         """All workers, or those that serve a company."""
         online = {session.worker.id: session for session in self._sessions}
         workers = await self._store.workers.list(None if company is None else company.id)
-        return [_status(worker, online.get(worker.id)) for worker in workers]
+        return [_view(worker, online.get(worker.id)) for worker in workers]
 
 
-def _status(worker: Worker, session: Session | None) -> WorkerStatus:
-    return WorkerStatus(
+def _view(worker: Worker, session: Session | None) -> WorkerView:
+    return WorkerView(
         worker=worker,
         online=session is not None,
         busy=0 if session is None else len(session.held),

@@ -152,10 +152,10 @@ async def switch_orchestrator(request: Request) -> shapes.Orchestrator:
 
 
 async def _status(engine: Engine, company: Company) -> shapes.Orchestrator:
-    status = await engine.orchestrator.status(company)
-    counts = status.counts
+    view = await engine.orchestrator.view(company)
+    counts = view.counts
     return shapes.Orchestrator(
-        runnable=status.runnable,
+        runnable=view.runnable,
         queued=counts.get(RunState.QUEUED, 0),
         running=counts.get(RunState.RUNNING, 0),
         scheduled=counts.get(RunState.SCHEDULED, 0),
