@@ -43,9 +43,7 @@ _LOOK = timedelta(milliseconds=50)
 class Server:
     """A server that answers."""
 
-    def __init__(
-        self, settings: Settings, engine: Engine, gateway: Gateway, house: House
-    ) -> None:
+    def __init__(self, settings: Settings, engine: Engine, gateway: Gateway, house: House) -> None:
         self.settings = settings
         self.engine = engine
         self.gateway = gateway

@@ -74,7 +74,8 @@ class EventStream(Response):
         keep_alive: timedelta = KEEP_ALIVE,
     ) -> None:
         """`still_valid` raises a RunyardError once the reader's token is not valid any more. Without
-        it the stream is one answer that takes long, and ends by itself.
+        it the stream is one answer that takes long: it ends by itself, whoever listens, and what
+        still arrives belongs to its source.
         """
         super().__init__()
         self._events = events
@@ -87,10 +88,9 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(self._write(send))
-            watching = [
-                group.create_task(_wait_for_disconnect(receive)),
-                group.create_task(self._streams.wait_for_end()),
-            ]
+            watching = [group.create_task(self._streams.wait_for_end())]
+            if self._still_valid is not None:
+                watching.append(group.create_task(_wait_for_disconnect(receive)))
             await asyncio.wait([writing, *watching], return_when=asyncio.FIRST_COMPLETED)
             for task in (writing, *watching):
                 task.cancel()

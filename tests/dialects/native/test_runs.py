@@ -1,13 +1,12 @@
 """Runs over the native API."""
 
 import asyncio
-import json
 
 import pytest
 
-from tests.dialects.native.conftest import Place
+from tests.dialects.native.conftest import Place, answer_to_announcement
 
-RUNS = "/companies/acme/runs"
+RUNS = "/runs"
 
 
 async def test_one_run_is_started_executed_and_shown_with_its_values(place: Place) -> None:
@@ -67,7 +66,6 @@ async def test_the_same_idempotency_key_starts_once(place: Place) -> None:
     assert (await place.acme.get(RUNS)).json()["total"] == 1
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
@@ -86,9 +84,9 @@ async def test_the_same_idempotency_key_starts_once(place: Place) -> None:
     ],
 )
 async def test_a_start_that_does_not_fit_names_the_field(
-    steady: Place, body: object, status: int, field: str
+    place: Place, body: object, status: int, field: str
 ) -> None:
-    refused = await steady.acme.post(RUNS, json=body)
+    refused = await place.acme.post(RUNS, json=body)
 
     assert refused.status_code == status, refused.text
     assert refused.headers["content-type"] == "application/problem+json"
@@ -96,7 +94,6 @@ async def test_a_start_that_does_not_fit_names_the_field(
     assert refused.json()["problems"]
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("content", "content_type", "status", "words"),
     [
@@ -117,30 +114,23 @@ async def test_a_start_that_does_not_fit_names_the_field(
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
-    steady: Place, content: bytes, content_type: str, status: int, words: str
+    place: Place, content: bytes, content_type: str, status: int, words: str
 ) -> None:
     headers = {"content-type": content_type} if content_type else {}
 
-    refused = await steady.acme.post(RUNS, content=content, headers=headers)
+    refused = await place.acme.post(RUNS, content=content, headers=headers)
 
     assert refused.status_code == status, refused.text
     assert words in refused.json()["detail"]
 
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(place: Place) -> None:
-    limit = place.server.house.limits.starts
-    reader, writer = await asyncio.open_connection(*_address(place))
-    writer.write(
-        b"POST /runyard/v1/companies/acme/runs HTTP/1.1\r\nhost: x\r\nauthorization: %b\r\n"
-        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        % (place.acme.headers["authorization"].encode(), limit + 1)
-    )
+    size = place.server.house.limits.starts + 1
 
-    answer = await reader.read()
+    answer = await answer_to_announcement(place, "/runs", "application/json", size)
 
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"too_large" in answer
-    writer.close()
 
 
 async def test_an_unannounced_body_beyond_the_limit_is_refused(place: Place) -> None:
@@ -165,11 +155,6 @@ async def test_input_beyond_the_limit_of_values_is_refused(place: Place) -> None
 
     assert refused.status_code == 413
     assert refused.json()["code"] == "too_large"
-
-
-def _address(place: Place) -> tuple[str, int]:
-    host, _, port = place.server.url.removeprefix("http://").partition(":")
-    return host, int(port)
 
 
 async def test_lists_page_by_cursor_and_keep_every_filter(place: Place) -> None:
@@ -231,7 +216,6 @@ async def test_filters_that_do_not_fit_find_nothing(place: Place, query: str) ->
     assert found["items"] == []
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("query", "field", "allowed"),
     [
@@ -246,9 +230,9 @@ async def test_filters_that_do_not_fit_find_nothing(place: Place, query: str) ->
     ],
 )
 async def test_a_query_that_does_not_fit_names_the_field(
-    steady: Place, query: str, field: str, allowed: str
+    place: Place, query: str, field: str, allowed: str
 ) -> None:
-    refused = await steady.acme.get(f"{RUNS}?{query}")
+    refused = await place.acme.get(f"{RUNS}?{query}")
 
     assert refused.status_code == 400, refused.text
     [problem] = refused.json()["problems"]
@@ -374,13 +358,3 @@ async def test_a_run_without_files_lists_none(place: Place) -> None:
     listed = (await place.acme.get(f"{RUNS}/{run}/files")).json()
 
     assert listed["items"] == []
-
-
-async def test_a_stopping_server_takes_no_new_runs(place: Place) -> None:
-    place.server.house.streams.end()
-
-    refused = await place.acme.post(RUNS, json={"task": "Zip code", "input": {"zip": "1"}})
-
-    assert refused.status_code == 503
-    assert int(refused.headers["retry-after"]) >= 1
-    assert json.loads(refused.text)["code"] == "stopping"

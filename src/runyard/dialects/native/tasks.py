@@ -1,7 +1,7 @@
 """Tasks, their versions, and the bundles they are deployed from."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 from runyard.dialects.native import wire
 from runyard.dialects.native.naming import shown_task
@@ -83,9 +83,7 @@ async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
         raise MediaTypeRefused(f"send {ZIP}")
     refuse_announced(request.headers, request.house.limits.bundle)
     if request.accepts(EVENT_STREAM):
-        # A stream of events listens for the end of the connection, so the body must be in by then.
-        archive = [part async for part in request.parts(request.house.limits.bundle)]
-        return EventStream(_deploy_events(request, query, archive), request.house.streams)
+        return EventStream(_deploy_events(request, query), request.house.streams)
     report = await request.engine.deploys.deploy(
         request.company,
         query.name,
@@ -96,7 +94,7 @@ async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
 
 
 async def _deploy_events(
-    request: Request, query: shapes.DeployQuery, archive: list[bytes]
+    request: Request, query: shapes.DeployQuery
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """The lines of a deploy as they come, then its report or its problem."""
     events: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()
@@ -106,7 +104,7 @@ async def _deploy_events(
             report = await request.engine.deploys.deploy(
                 request.company,
                 query.name,
-                _each(archive),
+                request.parts(request.house.limits.bundle),
                 take_over=query.take_over,
                 on_line=lambda text: events.put_nowait(
                     ServerSentEvent("line", shapes.DeployLine(text=text))
@@ -125,11 +123,6 @@ async def _deploy_events(
                 yield event
         finally:
             deploying.cancel()
-
-
-async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 async def _shown_report(request: Request, report: DeployReport) -> shapes.DeployReport:
