@@ -27,12 +27,13 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """One process at one instant: CPU seconds so far, resident and proportional memory in MB."""
+    """One process at one instant: CPU seconds so far, its own and of the children it has buried, and memory in MB."""
 
     id: int
     parent: int
     title: str
     cpu: float
+    cpu_of_ended: float
     resident: float
     proportional: float
 
@@ -116,6 +117,7 @@ def _usage(process: int) -> Usage | None:
         parent=int(fields[1]),
         title=title.strip(),
         cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
+        cpu_of_ended=(int(fields[13]) + int(fields[14])) / _TICKS,
         resident=status,
         proportional=rollup,
     )

@@ -23,6 +23,8 @@ _TASKS = Path(__file__).resolve().parent / "tasks"
 _COMPANY = "bench"
 _RUNS = f"/runyard/v1/companies/{_COMPANY}/runs"
 _OPEN_STATES = ("queued", "scheduled", "running", "waiting", "preparing", "parked")
+_ONE_CPU = (Metric.ONE_CPU_SERVER, Metric.ONE_CPU_WRITER, Metric.ONE_CPU_CHILDREN)
+_MANY_CPU = (Metric.MANY_CPU_SERVER, Metric.MANY_CPU_WRITER, Metric.MANY_CPU_CHILDREN)
 _OTHER_ENDS = ("failed", "cancelled")
 
 
@@ -135,54 +137,84 @@ def measure(system: System, effort: queues.Effort) -> list[Figure]:
         on_postgres = system is System.RUNYARD_POSTGRES
         database = stack.enter_context(services.postgres(folder)) if on_postgres else None
         server = stack.enter_context(_serving(folder, database))
-        values = _working(server.api, effort)
+        values = _working(server, effort)
         figures = [Figure(system, metric, found) for metric, found in values.items()]
         figures += queues.idle(system, server.process, effort.idle_seconds, server.count_writes)
         return figures + _memory(system, server.process)
 
 
-def _working(api: Api, effort: queues.Effort) -> dict[Metric, list[float]]:
-    one, many = _start_request(api, 1), _start_request(api, peer_measure.BATCH)
+def _working(server: Server, effort: queues.Effort) -> dict[Metric, list[float]]:
+    api = server.api
     seconds = max(2, round(5 * effort.scale))
-    _end_to_end(api, one, connections=4, seconds=1)  # warm
+    _end_to_end(server, runs=1, connections=4, seconds=1)  # warm
     values: dict[Metric, list[float]] = {}
     for _ in range(effort.rounds):
         time.sleep(1)
-        found = {
-            Metric.ONE_BY_ONE: _end_to_end(
-                api, one, connections=peer_measure.PRODUCERS, seconds=seconds
+        ones = _end_to_end(server, runs=1, connections=peer_measure.PRODUCERS, seconds=seconds)
+        alone = _end_to_end(server, runs=1, connections=1, seconds=seconds)
+        many = max(
+            (
+                _end_to_end(server, runs=peer_measure.BATCH, connections=few, seconds=seconds)
+                for few in (1, 4)
             ),
-            Metric.ONE_BY_ONE_1: _end_to_end(api, one, connections=1, seconds=seconds),
-            Metric.BATCHED: peer_measure.BATCH
-            * max(_end_to_end(api, many, connections=few, seconds=seconds) for few in (1, 4)),
-        }
+            key=lambda throughput: throughput.rate,
+        )
         time.sleep(1)
         took = _pick_up(api, effort.samples // effort.rounds)
-        found[Metric.PICKUP_P50] = peer_measure.percentile(took, 0.50)
-        found[Metric.PICKUP_P99] = peer_measure.percentile(took, 0.99)
+        found = {
+            Metric.ONE_BY_ONE: ones.rate,
+            Metric.ONE_BY_ONE_1: alone.rate,
+            Metric.BATCHED: many.rate,
+            Metric.PICKUP_P50: peer_measure.percentile(took, 0.50),
+            Metric.PICKUP_P99: peer_measure.percentile(took, 0.99),
+            **dict(zip(_ONE_CPU, ones.cpu, strict=True)),
+            **dict(zip(_MANY_CPU, many.cpu, strict=True)),
+        }
         for metric, value in found.items():
             values.setdefault(metric, []).append(value)
     return values
 
 
-def _start_request(api: Api, runs: int) -> wrk.Request:
+class _Throughput(msgspec.Struct, frozen=True):
+    """Completed runs a second, and the CPU microseconds that server, writer and children took for each."""
+
+    rate: float
+    cpu: tuple[float, float, float]
+
+
+def _end_to_end(server: Server, *, runs: int, connections: int, seconds: int) -> _Throughput:
+    """Start so many runs a request for a while; the clock stops when the last completion is recorded."""
+    api = server.api
     start = {"task": "noop", "input": {}}
     body = msgspec.json.encode(start if runs == 1 else {"runs": [start] * runs})
-    return wrk.Request(api.address + _RUNS, "POST", body, api.headers)
-
-
-def _end_to_end(api: Api, request: wrk.Request, *, connections: int, seconds: int) -> float:
-    """Requests a second whose runs were all completed, counted until the last completion is recorded."""
+    request = wrk.Request(api.address + _RUNS, "POST", body, api.headers)
+    before = _cpu_seconds(server.process)
     began = time.monotonic()
     seen = wrk.load(request, connections=connections, seconds=seconds)
     processes.wait_until(
         lambda: not api.is_any(_OPEN_STATES), "every run has ended", seconds=300, every=0.05
     )
     took = time.monotonic() - began
-    good = seen.requests - seen.refused
+    good = runs * (seen.requests - seen.refused)
     if seen.broken or not good or api.is_any(_OTHER_ENDS):
         raise processes.ProgramFailed(f"not every acknowledged run was completed: {seen}")
-    return good / took
+    after = _cpu_seconds(server.process)
+    of_server, of_writer, of_children = (
+        (now - then) * 1e6 / good for now, then in zip(after, before, strict=True)
+    )
+    return _Throughput(good / took, (of_server, of_writer, of_children))
+
+
+def _cpu_seconds(root: int) -> tuple[float, float, float]:
+    """CPU seconds so far of the server, its writer, and zygotes with their children."""
+    family = machine.family(root)
+    server = sum(usage.cpu for usage in family if usage.id == root)
+    writer = sum(usage.cpu for usage in family if usage.id != root and "writer" in usage.title)
+    # Children are recycled after a number of runs: their zygote has inherited what they spent.
+    zygotes = [usage for usage in family if "zygote" in usage.title]
+    parents = {usage.id for usage in zygotes}
+    children = sum(usage.cpu for usage in family if usage.parent in parents or usage in zygotes)
+    return server, writer, children + sum(usage.cpu_of_ended for usage in zygotes)
 
 
 def _pick_up(api: Api, samples: int) -> list[float]:
