@@ -12,7 +12,7 @@ from runyard.cli.commands import overview
 from runyard.cli.program import program
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
-WIDTH = 100
+WIDTH = 120
 
 INTRODUCTION = """\
 # The command line
@@ -33,6 +33,7 @@ def page() -> str:
 def command_pages() -> Iterator[tuple[str, str]]:
     """Every command and group with its help page."""
     app = program()
+    app.help_formatter = "plain"
     for name in _names(app):
         yield from _pages(app, (name,))
 

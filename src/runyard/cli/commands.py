@@ -10,16 +10,44 @@ class Command(msgspec.Struct, frozen=True):
     home: str
     """Where its code is found, loaded when the command is used."""
     summary: str
+    examples: str = ""
+    """Of a single command; the commands of a group have their own."""
 
 
 SERVER = (
-    Command("serve", "runyard.cli.serve:serve", "Run a server, with a worker in it."),
-    Command("demo", "runyard.cli.demo:demo", "Show a server at work on real tasks."),
-    Command("doctor", "runyard.cli.doctor:doctor", "Examine an installation."),
+    Command(
+        "serve",
+        "runyard.cli.serve:serve",
+        "Run a server, with a worker in it.",
+        "Examples:\n"
+        "  runyard serve --data ./runyard-data\n"
+        "  runyard serve --database postgresql://runyard@db.example.org/runyard --slots 8\n"
+        "  runyard serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem "
+        "--public-url https://runyard.example.org",
+    ),
+    Command(
+        "demo",
+        "runyard.cli.demo:demo",
+        "Show a server at work on real tasks.",
+        "Examples:\n  runyard demo\n  DEMO_EXIT=1 runyard demo",
+    ),
+    Command(
+        "doctor",
+        "runyard.cli.doctor:doctor",
+        "Examine an installation.",
+        "Example:\n  runyard doctor --data ./runyard-data",
+    ),
     Command("db", "runyard.cli.database:app", "Look after the database."),
 )
 WORK = (
-    Command("deploy", "runyard.cli.deploy:deploy", "Deploy task code."),
+    Command(
+        "deploy",
+        "runyard.cli.deploy:deploy",
+        "Deploy task code.",
+        "Examples:\n"
+        "  runyard deploy zip_code.py --company acme\n"
+        "  runyard deploy ./tasks --company acme --name nightly --take-over",
+    ),
     Command("task", "runyard.cli.tasks:app", "See and steer tasks."),
     Command("run", "runyard.cli.runs:app", "Start, follow and steer runs."),
     Command("schedule", "runyard.cli.schedules:app", "Plan runs."),

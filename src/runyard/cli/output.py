@@ -1,5 +1,6 @@
 """What commands print."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDE = 200
 """Columns where the output is no terminal: tables are not squeezed for a file or a pipe."""
+
+JSON_WIDTH = 96
 
 STATE_STYLES = {
     RunState.COMPLETED: "green",
@@ -51,6 +54,36 @@ def print_json(answer: object) -> None:
     """Prints one JSON document, indented."""
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def readable_json(text: str | bytes) -> str:
+    """JSON with a line break only where a line would be too long."""
+    return "\n".join(_json_lines(msgspec.json.decode(text)))
+
+
+def _json_lines(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
+    compact = json.dumps(value, ensure_ascii=False)
+    if len(compact) <= JSON_WIDTH:
+        return [compact]
+    match value:
+        case dict():
+            named = [(f"{json.dumps(name)}: ", part) for name, part in value.items()]
+            return ["{", *_parts(named), "}"]
+        case list():
+            return ["[", *_parts([("", part) for part in value]), "]"]
+        case _:
+            return [compact]
+
+
+def _parts(named: list[tuple[str, Any]]) -> list[str]:
+    """The lines between two brackets."""
+    lines: list[str] = []
+    for number, (name, part) in enumerate(named, start=1):
+        block = _json_lines(part)
+        block[0] = name + block[0]
+        block[-1] += "," if number < len(named) else ""
+        lines += (f"  {line}" for line in block)
+    return lines
 
 
 def print_plain(text: str) -> None:

@@ -25,7 +25,11 @@ def program() -> App:
         suppress_keyboard_interrupt=False,
     )
     for command in COMMANDS:
-        app.command(command.home, name=command.name, help=command.summary)
+        if command.examples:
+            app.command(command.home, name=command.name, help_epilogue=command.examples)
+        else:
+            # A group of commands brings its own words, and may not be told others.
+            app.command(command.home, name=command.name)
     return app
 
 

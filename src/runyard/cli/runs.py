@@ -1,23 +1,23 @@
 """`runyard run`: start, follow and steer runs."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.text import Text
 
 from runyard.cli.exits import DONE, FAILED
 from runyard.cli.following import follow, print_stored
 from runyard.cli.options import IN_COMPANY, CompanyOptions, connect_company
 from runyard.cli.output import (
     console,
-    print_facts,
     print_json,
     print_table,
     remarks,
     state_text,
 )
 from runyard.cli.run_options import ALL_RUNS, AS_USUAL, FilterOptions, StartOptions
+from runyard.cli.run_page import print_run
 from runyard.cli.tasks import TaskRef
 from runyard.cli.values import NO_INPUT, Inputs, span
 
@@ -215,34 +215,48 @@ def explain(run: RunRef, /, *, options: CompanyOptions = IN_COMPANY) -> None:
         )
 
 
-def print_run(run: "Run") -> None:
-    """Prints everything about a run."""
-    error = run.error
-    print_facts(
+@app.command(
+    help_epilogue="Examples:\n"
+    "  runyard run files 17 --company acme\n"
+    "  runyard run files 17 --company acme --to ./results"
+)
+def files(
+    run: RunRef,
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="Folder to write their content to.")] = None,
+    options: CompanyOptions = IN_COMPANY,
+) -> None:
+    """List the files that a run has returned, or fetch them."""
+    with connect_company(options) as client:
+        found = client.run_files(run)
+        if to is not None:
+            to.mkdir(parents=True, exist_ok=True)
+            for file in found:
+                client.download(file.id, to / file_name(file.name, file.id))
+    if options.json:
+        print_json(found)
+        return
+    print_table(
+        ("Id", "Name", "Type", "Bytes", *(() if to is None else ("Written to",))),
         (
-            ("Run", f"{run.id} ({run.public_id})"),
-            ("Task", f"{run.task.name}, version {run.version}"),
-            ("State", state_text(run.state)),
-            ("Cause", run.cause),
-            ("Input", run.input or None),
-            ("Outputs", run.outputs),
-            ("Error", None if error is None else Text(f"{error.kind}: {error.message}", "red")),
-            ("Priority", run.priority),
-            ("Restart of", run.restarted_from),
-            ("Trigger", run.trigger),
-            ("Created", run.created_at),
-            ("Due", run.due_at),
-            ("Started", run.started_at),
-            ("Finished", run.finished_at),
-            ("Took", run.duration),
-            ("Attempts", run.attempt),
-            ("Worker", run.worker_id),
-            ("Progress", _progress(run)),
-            ("Logged errors", run.logged_errors or None),
-        )
+            (
+                file.id,
+                file.name,
+                file.content_type,
+                file.size,
+                *(() if to is None else (str(to / file_name(file.name, file.id)),)),
+            )
+            for file in found
+        ),
+        empty="It has returned no files.",
     )
-    if error is not None and error.traceback:
-        console().print(Text("\n" + error.traceback.rstrip(), "dim"))
+
+
+def file_name(name: str, file_id: int) -> str:
+    """A name to write a file under: a server must not choose where on this machine."""
+    plain = name.replace("\\", "/").rpartition("/")[2]
+    return f"file-{file_id}" if plain in ("", ".", "..") or "\0" in plain else plain
 
 
 def _print_ended(run: "Run", *, as_json: bool) -> int:
@@ -272,10 +286,3 @@ def _row(run: "Run", *, with_values: bool) -> tuple[object, ...]:
         run.duration,
         *values,
     )
-
-
-def _progress(run: "Run") -> str | None:
-    if run.progress is None:
-        return None
-    total = run.progress.total
-    return f"{run.progress.done:g}" + ("" if total is None else f" of {total:g}")

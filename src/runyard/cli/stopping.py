@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,11 @@ class Stopping:
     async def wait_with(self, server: "Server") -> None:
         """Returns at the first signal; raises when the server cannot go on."""
         await _first(self._asked.wait(), server.failed())
+
+    async def in_thread(self, work: Callable[[], None]) -> bool:
+        """Does blocking work beside the loop. Whether it came to its end before a signal."""
+        await _first(self._asked.wait(), asyncio.to_thread(work))
+        return not self._asked.is_set()
 
     async def second_or(self, ending: Coroutine[Any, Any, object]) -> None:
         """Returns when the ending is done, or abandoned for a second signal."""

@@ -15,7 +15,7 @@ from runyard.model.states import Cause, RunState, Trigger
 from runyard.protocol import shapes
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import EVENT_STREAM
-from runyard.sdk.client.failures import failure
+from runyard.sdk.client.failures import ServerBroken, failure
 from runyard.sdk.client.requests import (
     Answer,
     Plan,
@@ -459,6 +459,8 @@ class _DeployListener:
     def deployment(self, answer: Answer) -> shapes.DeployReport:
         """What came of it; raises what the server refused it with."""
         match self._last:
+            case None if not answer.body:
+                raise ServerBroken("The deploy ended without a report.")
             case None:
                 return read(answer.body, shapes.DeployReport)
             case ServerEvent(name="problem", data=data):

@@ -19,6 +19,7 @@ from runyard.protocol.shapes import LogPage as LogPage
 from runyard.protocol.shapes import Orchestrator as Orchestrator
 from runyard.protocol.shapes import Reason as Reason
 from runyard.protocol.shapes import Resync as Resync
+from runyard.protocol.shapes import RunError as RunError
 from runyard.protocol.shapes import RunLines as RunLines
 from runyard.protocol.shapes import RunProgressed as RunProgressed
 from runyard.protocol.shapes import Schedule as Schedule
@@ -36,8 +37,8 @@ class Run(shapes.Run, frozen=True, kw_only=True):
     input: Any = None
     outputs: Any = None
     """A dict by the names of the task's outputs; None while there are none."""
-    error: shapes.RunError | None = None
-    attempts: tuple[shapes.Attempt, ...] = ()
+    error: RunError | None = None
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def is_final(self) -> bool:

@@ -1,0 +1,214 @@
+"""What the demo does with its server, one chapter after the other."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from rich.rule import Rule
+from rich.text import Text
+
+from runyard.cli.deploy import print_report
+from runyard.cli.following import follow
+from runyard.cli.output import console, print_table, readable_json
+from runyard.model.errors import InputRefused, RunyardError
+from runyard.model.states import RunState
+from runyard.sdk.client import Client, Run, pack
+from runyard.sdk.client.requests import JSON, Answer, Request
+
+COMPANY = "demo"
+ZIP_CODE = "Zip code"
+CSV_REPORT = "CSV report"
+METER_READINGS = "Meter readings"
+FORT_WORTH = "76131"
+LONGEST_SHOWN = 4000
+"""Characters of a body that are shown."""
+
+
+class WrongEnding(RunyardError):
+    """The demo did not go as it should."""
+
+
+class Story:
+    """Drives a fresh server through its first hour, and shows all of it."""
+
+    def __init__(self, url: str, data: Path, examples: Path) -> None:
+        self._url = url
+        self._data = data
+        self._examples = examples
+        self._token = (data / "admin.token").read_text().strip()
+
+    def tell(self) -> None:
+        """Tells all chapters; raises when one does not end as it should."""
+        with Client(self._url, self._token, on_exchange=show_exchange) as client:
+            self._found(client)
+            self._deploy(client)
+            self._look_up(client)
+            self._report(client)
+            self._read_meters(client)
+            self._refuse(client)
+            failed = self._fail(client)
+            self._hold(client)
+            self._plan(client)
+        self._invite(failed)
+
+    def _found(self, client: Client) -> None:
+        chapter("A company", "Everything belongs to one.")
+        client.create_company(COMPANY, name="Demo")
+        client.company = COMPANY
+
+    def _deploy(self, client: Client) -> None:
+        chapter("Deploy", "A worker looks into the code, never the server. Lines as they come:")
+        report = client.deploy(
+            pack(self._examples),
+            on_line=lambda line: console().print(Text(f"  {line}", "dim"), soft_wrap=True),
+        )
+        print_report(report)
+
+    def _look_up(self, client: Client) -> None:
+        chapter(ZIP_CODE, "A run with real input.")
+        run = self._ended(client, ZIP_CODE, {"zip": FORT_WORTH}, RunState.COMPLETED)
+        expected = {"state": "Texas", "place": "Fort Worth"}
+        if run.outputs != expected:
+            raise WrongEnding(f"{FORT_WORTH} lies in {run.outputs}, expected {expected}")
+
+    def _report(self, client: Client) -> None:
+        chapter(CSV_REPORT, "A file goes in, figures and a file come out.")
+        file = client.upload(self._examples / "data" / "orders.csv")
+        run = self._ended(client, CSV_REPORT, {"orders": {"file": file.id}}, RunState.COMPLETED)
+        content = client.file_content(run.outputs["report"]["file"])
+        console().print(content.decode(), style="cyan")
+
+    def _read_meters(self, client: Client) -> None:
+        chapter(METER_READINGS, "The first attempt fails on purpose; the second goes on.")
+        run = self._ended(client, METER_READINGS, {}, RunState.COMPLETED)
+        if run.attempt < 2:
+            raise WrongEnding("the first attempt should have failed")
+
+    def _refuse(self, client: Client) -> None:
+        chapter("Wrong input", "Everything that is wrong is said at once; no run begins.")
+        try:
+            client.start(ZIP_CODE, {"zip": 76131, "zpi": "76131"})
+        except InputRefused:
+            return
+        raise WrongEnding("wrong input was accepted")
+
+    def _fail(self, client: Client) -> Run:
+        chapter("A failing run", "It raises, is tried again, gives up, and says why.")
+        run = self._ended(client, ZIP_CODE, {"zip": "00000"}, RunState.FAILED)
+        if run.error is not None:
+            console().print(Text(run.error.traceback.rstrip(), "red"))
+        return run
+
+    def _hold(self, client: Client) -> None:
+        chapter("Why is it waiting?", "A paused orchestrator holds runs back, and says so.")
+        client.pause()
+        run = client.start(ZIP_CODE, {"zip": FORT_WORTH})
+        reasons = client.explain(run.id)
+        print_table(("Why", "What clears it"), ((r.text, r.action) for r in reasons), empty="")
+        if not reasons:
+            raise WrongEnding("a run that is held back should have a reason")
+        client.resume()
+        follow(client, run.id, console())
+        _require(client.run(run.id), RunState.COMPLETED)
+
+    def _plan(self, client: Client) -> None:
+        from runyard.sdk.client import NewSchedule
+
+        chapter("A schedule", "Runs that start by themselves.")
+        client.create_schedule(
+            NewSchedule(
+                task=METER_READINGS,
+                name="every night",
+                cron="0 3 * * *",
+                time_zone="Europe/Berlin",
+                input={"failures": 0},
+            )
+        )
+
+    def _ended(
+        self, client: Client, task: str, values: Mapping[str, Any], expected: RunState
+    ) -> Run:
+        """Starts a run, shows its log until it ends, and shows the run."""
+        started = client.start(task, values)
+        console().print(
+            Text(f"GET /runyard/v1/companies/{COMPANY}/runs/{started.id}/events", "bold")
+        )
+        follow(client, started.id, console())
+        run = client.run(started.id)
+        _require(run, expected)
+        return run
+
+    def _invite(self, failed: Run) -> None:
+        chapter("Your turn", "Paste these into another terminal:")
+        base = f"{self._url}/runyard/v1/companies/{COMPANY}"
+        bearer = '-H "Authorization: Bearer $RUNYARD_TOKEN"'
+        for line in (
+            f"export RUNYARD_URL={self._url} RUNYARD_COMPANY={COMPANY}",
+            f"export RUNYARD_TOKEN=$(cat {self._data / 'admin.token'})",
+            f"curl {bearer} {base}/tasks",
+            f"curl {bearer} -H 'Content-Type: application/json' "
+            f'-d \'{{"task": "{ZIP_CODE}", "input": {{"zip": "{FORT_WORTH}"}}}}\' {base}/runs',
+            f"curl {bearer} {base}/runs/{failed.id}",
+            f'{_program()} run start "{ZIP_CODE}" -i zip={FORT_WORTH} --wait',
+        ):
+            console().print(Text(f"  {line}"), soft_wrap=True)
+
+
+def chapter(title: str, about: str) -> None:
+    """Prints a heading."""
+    console().print()
+    console().print(Rule(Text(title, "bold"), align="left"))
+    console().print(about, style="italic")
+
+
+def show_exchange(request: Request, answer: Answer) -> None:
+    """Prints a request and its answer."""
+    query = "&".join(f"{name}={value}" for name, value in request.query.items() if value)
+    address = request.path + (f"?{query}" if query else "")
+    console().print(Text(f"{request.method} {address}", "bold"), soft_wrap=True)
+    _print_body(_shown_request(request))
+    style = "green" if answer.status_code < 400 else "yellow"
+    console().print(Text(f"{answer.status_code}", style))
+    _print_body(_shown_answer(answer))
+
+
+def _program() -> str:
+    """How this program is called from where the demo was started."""
+    if which("runyard"):
+        return "runyard"
+    called = Path(sys.argv[0])
+    here = Path.cwd()
+    return str(called.relative_to(here) if called.is_relative_to(here) else called)
+
+
+def _shown_request(request: Request) -> str:
+    match request.body:
+        case None:
+            return ""
+        case Path() as path:
+            return f"({path.stat().st_size} bytes of {path.name})"
+        case body if request.content_type == JSON:
+            return body.decode()
+        case body:
+            return f"({len(body)} bytes of {request.content_type})"
+
+
+def _shown_answer(answer: Answer) -> str:
+    if "json" in answer.headers.get("content-type", ""):
+        return answer.body.decode()
+    return f"({len(answer.body)} bytes)" if answer.body else ""
+
+
+def _print_body(text: str) -> None:
+    if text[:1] in ("{", "["):
+        text = readable_json(text)
+    shortened = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
+    for line in shortened.splitlines():
+        console().print(Text(f"  {line}", "dim"), soft_wrap=True)
+
+
+def _require(run: Run, expected: RunState) -> None:
+    if run.state is not expected:
+        raise WrongEnding(f"run {run.id} of {run.task.name} is {run.state}, expected {expected}")
