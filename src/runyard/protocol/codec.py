@@ -8,15 +8,22 @@ wrapped here on the way out and unwrapped on the way in, so that both ends only 
 """
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import get_args
 
 import msgspec
 
 from runyard.model.errors import RunyardError
+from runyard.model.ids import RunId
+from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import (
     Assignment,
     Assignments,
     End,
     Ended,
+    Frame,
     FromServer,
     FromWorker,
     Step,
@@ -28,8 +35,29 @@ FRAME_LIMIT = 16 * 1024 * 1024
 
 Change = Callable[[msgspec.Raw], msgspec.Raw]
 
+
+class _WireEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An `End` whose output is binary: a raw value that may be absent cannot be decoded."""
+
+    run_id: RunId
+    token: int
+    outcome: Outcome
+    begun_at: datetime | None = None
+    finished_at: datetime
+    output: bytes | None = None
+    error: RunError | None = None
+    logged_errors: int = 0
+    signal: int | None = None
+
+
+class _WireEnded(Frame, frozen=True, tag="ended"):
+    ends: tuple[_WireEnd, ...]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_from_worker = msgspec.msgpack.Decoder(FromWorker)
+_from_worker = msgspec.msgpack.Decoder(
+    reduce(or_, (kind for kind in get_args(FromWorker) if kind is not Ended), _WireEnded)
+)
 _from_server = msgspec.msgpack.Decoder(FromServer)
 _binary = msgspec.msgpack.Decoder(bytes)
 
@@ -49,7 +77,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
     """The frame that a worker sent; raises ProtocolViolation."""
     _demand_size(len(data))
     try:
-        frame: FromWorker = _from_worker.decode(data)
+        frame: FromWorker | _WireEnded = _from_worker.decode(data)
         return _unwrapped_from_worker(frame)
     except msgspec.DecodeError as error:
         raise ProtocolViolation(f"not a frame of a worker: {error}") from error
@@ -78,22 +106,22 @@ def _unwrap(packed: msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(_binary.decode(packed))
 
 
-def _wrapped(frame: FromWorker | FromServer) -> FromWorker | FromServer:
+def _wrapped(frame: FromWorker | FromServer) -> Frame:
     match frame:
         case Assignments(runs):
             return Assignments(tuple(_assignment(run, _wrap) for run in runs))
         case Ended(ends):
-            return Ended(tuple(_end(end, _wrap) for end in ends))
+            return _WireEnded(tuple(_to_wire(end) for end in ends))
         case StepDone():
             return msgspec.structs.replace(frame, value=_wrap(frame.value))
         case _:
             return frame
 
 
-def _unwrapped_from_worker(frame: FromWorker) -> FromWorker:
+def _unwrapped_from_worker(frame: FromWorker | _WireEnded) -> FromWorker:
     match frame:
-        case Ended(ends):
-            return Ended(tuple(_end(end, _unwrap) for end in ends))
+        case _WireEnded(ends):
+            return Ended(tuple(_from_wire(end) for end in ends))
         case StepDone():
             return msgspec.structs.replace(frame, value=_unwrap(frame.value))
         case _:
@@ -111,7 +139,13 @@ def _assignment(run: Assignment, change: Change) -> Assignment:
     return msgspec.structs.replace(run, input=change(run.input), steps=steps)
 
 
-def _end(end: End, change: Change) -> End:
-    if end.output is None:
-        return end
-    return msgspec.structs.replace(end, output=change(end.output))
+def _to_wire(end: End) -> _WireEnd:
+    fields = msgspec.structs.asdict(end)
+    fields["output"] = None if end.output is None else bytes(end.output)
+    return _WireEnd(**fields)
+
+
+def _from_wire(wire: _WireEnd) -> End:
+    fields = msgspec.structs.asdict(wire)
+    fields["output"] = None if wire.output is None else msgspec.Raw(wire.output)
+    return End(**fields)

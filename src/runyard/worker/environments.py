@@ -69,7 +69,10 @@ class Environments:
         if not requirements:
             return self._base
         name = environment_name(requirements)
-        async with self._building.setdefault(name, asyncio.Lock()):
+        building = self._building.setdefault(name, asyncio.Lock())
+        if building.locked():
+            tell("waiting for the environment, which is being built already")
+        async with building:
             folder = self._folder / name
             if not folder.is_dir():
                 await self._build(folder, requirements, tell)

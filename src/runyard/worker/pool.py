@@ -12,6 +12,7 @@ back, for a recall or for another child that has become idle.
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -62,6 +63,17 @@ RUN_OVERHEAD = 0.0001
 FAILED_STARTS = 3
 
 
+class Outside(NamedTuple):
+    """What a pool can do to the worker that it is in."""
+
+    send: Callable[[FromWorker], None]
+    ask: Callable[[], int]
+    """A number for a request to the server."""
+    spawn: Callable[[Coroutine[object, object, None]], None]
+    emptied: Callable[[], None]
+    """It holds no run any more."""
+
+
 class Pool:
     """Everything that this worker holds, from assignment to end."""
 
@@ -70,19 +82,15 @@ class Pool:
         settings: WorkerSettings,
         supplies: Supplies,
         nursery: Nursery,
-        *,
-        send: Callable[[FromWorker], None],
-        ask: Callable[[], int],
-        emptied: Callable[[], None],
-        spawn: Callable[[Coroutine[object, object, None]], None],
+        outside: Outside,
     ) -> None:
         self._settings = settings
         self._supplies = supplies
-        self._spawn = spawn
-        self._emptied = emptied
-        self._reports = Reports(send)
+        self._spawn = outside.spawn
+        self._emptied = outside.emptied
+        self._reports = Reports(outside.send)
         self._nursery = nursery
-        self.parcels = Parcels(send, ask=ask, lose=self._lose)
+        self.parcels = Parcels(outside.send, ask=outside.ask, lose=self._lose)
         self._watch = Watch(
             settings.limits, busy=self._busy_children, end=self._end_child, looked=self._rebalance
         )

@@ -33,7 +33,7 @@ from runyard.worker import VERSION
 from runyard.worker.clock import monotonic
 from runyard.worker.inspection import Inspections
 from runyard.worker.nursery import Nursery
-from runyard.worker.pool import Pool
+from runyard.worker.pool import Outside, Pool
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.supplies import Supplies
 from runyard.worker.transport import Transport
@@ -111,10 +111,7 @@ class Worker:
             self._settings,
             self._supplies,
             self._nursery,
-            send=self._send,
-            ask=self._session.ask,
-            emptied=self._note_held,
-            spawn=spawn,
+            Outside(self._send, self._session.ask, spawn, self._note_held),
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 

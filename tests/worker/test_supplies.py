@@ -1,0 +1,204 @@
+"""Bundles and environments: fetched once, verified, harmless, built from what is asked for."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import stat
+import zipfile
+
+import pytest
+
+from runyard.model.runs import Outcome
+from runyard.worker.bundles import BundleRefused, unpack
+from runyard.worker.environments import environment_name
+from tests.worker.test_runs import HEAD, outputs
+
+
+def an_archive(path, *entries):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, data in entries:
+            archive.writestr(entry, data)
+    return path
+
+
+def a_link(name):
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["../out.py", "/etc/out.py", "a/../../out.py", "a\\..\\out.py", a_link("link"), "x" * 300],
+)
+def test_an_archive_that_reaches_outside_is_refused(tmp_path, entry):
+    archive = an_archive(tmp_path / "a.zip", (entry, "/etc/passwd"))
+
+    with pytest.raises(BundleRefused):
+        unpack(archive, tmp_path / "bundles" / "new")
+
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_an_archive_that_unpacks_to_far_too_much_is_refused(tmp_path):
+    archive = an_archive(tmp_path / "a.zip", ("zeros", bytes(300_000_000)))
+
+    with pytest.raises(BundleRefused, match="too much"):
+        unpack(archive, tmp_path / "bundles" / "new")
+
+
+def test_an_archive_with_a_file_twice_or_a_file_as_folder_is_refused(tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate"):
+        twice = an_archive(tmp_path / "a.zip", ("a.py", "1"), ("a.py", "2"))
+    both = an_archive(tmp_path / "b.zip", ("a", "1"), ("a/b", "2"))
+
+    for archive in (twice, both):
+        with pytest.raises(BundleRefused):
+            unpack(archive, tmp_path / "bundles" / "new")
+
+
+def test_a_bundle_is_unpacked_for_everybody_to_read_and_nobody_to_write(tmp_path):
+    archive = an_archive(tmp_path / "a.zip", ("deep/er/a.py", "x = 1"), ("data.csv", "1,2"))
+
+    unpack(archive, tmp_path / "bundles" / "new")
+
+    file = tmp_path / "bundles" / "new" / "deep" / "er" / "a.py"
+    assert file.read_text() == "x = 1"
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+async def test_a_bundle_is_fetched_once_for_all_its_runs(server):
+    source = HEAD + "@task\ndef main() -> int:\n    return 1\n"
+    versions = [server.introduce(source, company=company) for company in (1, 2, 3)]
+
+    await asyncio.gather(*(server.run(version) for version in versions))
+
+    wanted = [frame for frame in server.frames if type(frame).__name__ == "BlobWanted"]
+    assert len(wanted) == 1
+
+
+async def test_a_blob_that_is_something_else_is_refused(server):
+    version = server.introduce(HEAD + "@task\ndef main() -> int:\n    return 1\n")
+    [digest] = server.blobs
+    server.blobs[digest] = b"something else"
+
+    end = await server.run(version)
+
+    assert end.outcome is Outcome.NOT_LOADED
+    assert "something else" in end.error.message
+
+
+def a_wheel(folder, name, version, source):
+    """A minimal wheel, so that no index is needed."""
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {
+        f"{name}.py": source,
+        f"{name}-{version}.dist-info/METADATA": metadata,
+        f"{name}-{version}.dist-info/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
+    }
+    record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in files.items())
+    record += f"{name}-{version}.dist-info/RECORD,,\n"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+        archive.writestr(f"{name}-{version}.dist-info/RECORD", record)
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    path.write_bytes(buffer.getvalue())
+    return f"{name} @ {path.as_uri()}"
+
+
+def _digest(text):
+    raw = hashlib.sha256(text.encode()).digest()
+    return "sha256=" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+USES = (
+    HEAD + "@task\ndef main() -> list:\n    import {name}\n    return [{name}.VALUE, sys.prefix]\n"
+)
+
+
+async def test_requirements_are_installed_into_an_environment_of_their_own(server, tmp_path):
+    one = a_wheel(tmp_path, "yard_one", "1.0", "VALUE = 1\n")
+    two = a_wheel(tmp_path, "yard_two", "1.0", "VALUE = 2\n")
+    first = server.introduce(USES.format(name="yard_one"), requirements=(one,))
+    second = server.introduce(USES.format(name="yard_two"), requirements=(two,))
+    stranger = server.introduce(USES.format(name="yard_two"), requirements=(one,), company=2)
+
+    [lease] = server.assign(first)
+    ends = await asyncio.gather(server.end_of(lease), server.run(second), server.run(stranger))
+
+    assert [end.outcome for end in ends] == [Outcome.RETURNED, Outcome.RETURNED, Outcome.RAISED]
+    assert [outputs(end)["result"][0] for end in ends[:2]] == [1, 2]
+    prefixes = {outputs(end)["result"][1] for end in ends[:2]}
+    assert len(prefixes) == 2
+    assert any("building the environment" in text for text in server.text(lease))
+    assert any("yard-one" in text for text in server.text(lease))
+    again = await server.run(first)
+    assert outputs(again)["result"][0] == 1
+
+
+async def test_an_environment_is_built_once_for_all_that_wait_for_it(server, tmp_path):
+    wheel = a_wheel(tmp_path, "yard_once", "1.0", "VALUE = 1\n")
+    versions = [
+        server.introduce(USES.format(name="yard_once"), requirements=(wheel,), company=company)
+        for company in (1, 2)
+    ]
+
+    ends = await asyncio.gather(*(server.run(version) for version in versions))
+
+    assert [end.outcome for end in ends] == [Outcome.RETURNED] * 2
+    built = [
+        line for lines in server.lines.values() for line in lines if "building the" in line.text
+    ]
+    assert len(built) == 1
+
+
+async def test_requirements_that_cannot_be_installed_end_the_run_with_what_uv_said(
+    server, tmp_path
+):
+    missing = f"yard_missing @ {(tmp_path / 'yard_missing-1.0-py3-none-any.whl').as_uri()}"
+    version = server.introduce(HEAD + "@task\ndef main() -> None: ...\n", requirements=(missing,))
+
+    end = await server.run(version)
+
+    assert end.outcome is Outcome.NOT_LOADED
+    assert end.error.kind == "EnvironmentNotBuilt"
+    assert "yard_missing" in end.error.message
+
+
+async def test_without_a_pin_of_the_author_the_workers_own_msgspec_is_there(server, tmp_path):
+    wheel = a_wheel(tmp_path, "humanize", "99.0", "VALUE = 3\n")
+    source = (
+        HEAD
+        + "@task\ndef main() -> list:\n    import humanize, msgspec\n"
+        + "    return [humanize.VALUE, msgspec.__file__]\n"
+    )
+    version = server.introduce(source, requirements=(wheel,))
+
+    value, file = outputs(await server.run(version))["result"]
+
+    assert value == 3
+    assert "/sdk/" in file
+
+
+async def test_inspection_builds_the_environment_first(server, tmp_path):
+    wheel = a_wheel(tmp_path, "yard_early", "1.0", "VALUE = 4\n")
+    block = f"# /// script\n# dependencies = [{json.dumps(wheel)}]\n# ///\n"
+
+    inspected = await server.inspect(
+        {"tasks.py": block + "import yard_early\n" + HEAD + "@task\ndef main() -> None: ...\n"}
+    )
+
+    assert inspected.problem is None
+    [declaration] = inspected.declarations
+    assert declaration.requirements == (wheel,)
+
+
+def test_the_order_of_requirements_makes_no_other_environment():
+    assert environment_name(("a", "b==1")) == environment_name(("b==1", "a"))
+    assert environment_name(("a",)) != environment_name(("a", "b==1"))
