@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from runyard.engine.engine import Engine
+from runyard.model.errors import Overloaded
 from runyard.web.errors import Stopping
 from runyard.web.events import OpenStreams
 
@@ -20,6 +22,35 @@ class Limits:
     file: int = 256 * 1024 * 1024
 
 
+class Pressure:
+    """Whether starts were refused just now because more is being written than the disk takes.
+
+    Until the moment has come that callers were told to try again, further ones are refused before
+    their bodies are read: an overloaded server must not spend itself on reading.
+    """
+
+    def __init__(self) -> None:
+        self._refused: Overloaded | None = None
+        self._until = timedelta()
+
+    def note(self, refused: Overloaded, now: timedelta) -> None:
+        """A start was refused at this monotonic instant."""
+        self._refused = refused
+        self._until = now + refused.retry_after
+
+    def refuse(self, now: timedelta) -> None:
+        """Raise Overloaded while a refusal of before still holds."""
+        if self._refused is not None:
+            if now < self._until:
+                raise Overloaded(self._refused.detail, retry_after=self._until - now)
+            self._refused = None
+
+    @property
+    def is_high(self) -> bool:
+        """Whether a refusal may still hold."""
+        return self._refused is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class House:
     """The engine behind the doors, the streams that are open, and the limits that hold."""
@@ -33,6 +64,8 @@ class House:
     streams: OpenStreams = field(default_factory=OpenStreams)
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Answers by route name and status, for metrics."""
+
+    pressure: Pressure = field(default_factory=Pressure)
 
     def refuse_while_stopping(self) -> None:
         """Raise Stopping once the server takes nothing new any more."""

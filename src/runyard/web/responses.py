@@ -11,11 +11,15 @@ ENCODER = msgspec.json.Encoder()
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 
-# What every answer carries: it is data for programs, never a page of its own.
+# What every answer carries: it is data for programs, never to be taken for a page or kept.
 SECURITY_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+
+# What an answer carries besides when its content is not ours: it stays data even in a browser.
+CONTAINMENT_HEADERS: Headers = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
     (b"referrer-policy", b"no-referrer"),
 ]
 
@@ -87,6 +91,7 @@ class ByteStream(Response):
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % self._size),
             *SECURITY_HEADERS,
+            *CONTAINMENT_HEADERS,
             *(self.headers or []),
         ]
         return {"type": "http.response.start", "status": self.status, "headers": headers}

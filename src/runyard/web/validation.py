@@ -60,7 +60,7 @@ def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:
 def refuse_repeated_names(body: bytes) -> None:
     """Raise when any object of this well-formed JSON has a name twice: readers would disagree."""
     try:
-        json.loads(body, object_pairs_hook=_unique)
+        _STRICT.decode(body.decode())
     except UnicodeDecodeError as error:
         raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
     except RecursionError:
@@ -69,13 +69,15 @@ def refuse_repeated_names(body: bytes) -> None:
         raise MalformedBody(str(error)) from None
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > 1 and len(dict(pairs)) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
         raise MalformedBody(f"an object has the name {repeated!r} twice")
-    return found
+
+
+# Built once; the values that it builds are thrown away, only the names are looked at.
+_STRICT = json.JSONDecoder(object_pairs_hook=_refuse_repeated)
 
 
 def _malformed(body: bytes, message: str) -> str:

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runyard.engine.starts import IdempotencyKey, Started, StartRequest
+from runyard.engine.starts import StartedRun as EngineStartedRun
+from runyard.model.errors import Overloaded
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
 from runyard.web.asgi import Receive, Scope, Send
@@ -34,6 +36,10 @@ class _Start(NewRun, frozen=True, kw_only=True):
     runs: tuple[NewRun, ...] | UnsetType = UNSET
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    runs: tuple[EngineStartedRun, ...]
+
+
 async def start_runs(
     house: House, params: Mapping[str, str], scope: Scope, receive: Receive, send: Send
 ) -> None:
@@ -48,19 +54,23 @@ async def start_runs(
     company = await load_company(engine, params["company"], token)
     demand(Permission.OPERATE, token, company)
     house.refuse_while_stopping()
+    if house.pressure.is_high:
+        house.pressure.refuse(engine.clock.monotonic())
     content_type = headers.get(b"content-type", b"")
     if content_type != b"application/json":
         _demand_json(content_type)
     body = await read_body(headers, receive, house.limits.starts)
     asked = struct_from_json(body, _Start)
     key = _key_from(headers.get(b"idempotency-key"), body)
-    if asked.runs is UNSET:
-        started = await engine.starts.start(company, [_single(asked)], key=key)
-        await send_bytes(send, 201, ENCODER.encode(started.runs[0]), extra=_extra(started))
-    else:
-        started = await engine.starts.start(company, _several(asked, asked.runs), key=key)
-        answer = b'{"runs":%b}' % ENCODER.encode(started.runs)
-        await send_bytes(send, 201, answer, extra=_extra(started))
+    is_single = asked.runs is UNSET
+    requests = [_single(asked)] if asked.runs is UNSET else _several(asked, asked.runs)
+    try:
+        started = await engine.starts.start(company, requests, key=key)
+    except Overloaded as refused_now:
+        house.pressure.note(refused_now, engine.clock.monotonic())
+        raise
+    answer = ENCODER.encode(started.runs[0] if is_single else _Answer(started.runs))
+    await send_bytes(send, 201, answer, extra=_extra(started))
 
 
 def _demand_json(content_type: bytes) -> None:
