@@ -2,6 +2,7 @@
 
 -- name: insert_chunk(run_id, company_id, first_line, line_count, dropped, top_level, is_packed, body)!
 -- A chunk that was sent again after a lost answer replaces itself; of two in one statement, the last.
+-- Chunk 0 only counts.
 INSERT INTO log_chunks (run_id, company_id, first_line, line_count, dropped, top_level, is_packed,
                         body)
 SELECT DISTINCT ON (run_id, first_line) run_id, company_id, first_line, line_count, dropped,
@@ -13,7 +14,9 @@ SELECT DISTINCT ON (run_id, first_line) run_id, company_id, first_line, line_cou
                                  is_packed, body, place)
  ORDER BY run_id, first_line, place DESC
 ON CONFLICT (run_id, first_line) DO UPDATE
-   SET line_count = excluded.line_count, dropped = excluded.dropped,
+   SET line_count = excluded.line_count,
+       dropped = excluded.dropped
+               + CASE WHEN excluded.first_line = 0 THEN log_chunks.dropped ELSE 0 END,
        top_level = excluded.top_level, is_packed = excluded.is_packed, body = excluded.body;
 
 -- name: delete_chunks(run_id)!

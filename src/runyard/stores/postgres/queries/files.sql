@@ -22,9 +22,9 @@ SELECT * FROM files WHERE company_id = :company_id
 
 -- name: digests_in_use(digests)
 -- Those of the given digests that a value, a step, a file or a version names.
-SELECT value FROM unnest(:digests::text[]) AS asked (value)
- WHERE EXISTS (SELECT 1 FROM run_inputs WHERE digest = value)
-    OR EXISTS (SELECT 1 FROM run_outputs WHERE digest = value)
-    OR EXISTS (SELECT 1 FROM steps WHERE digest = value)
-    OR EXISTS (SELECT 1 FROM files WHERE digest = value)
-    OR EXISTS (SELECT 1 FROM versions WHERE bundle_digest = value);
+SELECT asked.value FROM unnest(:digests::text[]) AS asked (value)
+ WHERE EXISTS (SELECT 1 FROM run_inputs WHERE digest = asked.value)
+    OR EXISTS (SELECT 1 FROM run_outputs WHERE digest = asked.value)
+    OR EXISTS (SELECT 1 FROM steps WHERE digest = asked.value)
+    OR EXISTS (SELECT 1 FROM files WHERE digest = asked.value)
+    OR EXISTS (SELECT 1 FROM versions WHERE bundle_digest = asked.value);

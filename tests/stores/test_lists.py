@@ -1,0 +1,277 @@
+"""Lists of runs under every filter, page by page, and counts."""
+
+from typing import Any
+
+import pytest
+
+from runyard.model.runs import Outcome, Run
+from runyard.model.states import Cause, RunState, Trigger
+from runyard.stores.base import TOTAL_LIMIT, Position, RunFilter
+from tests.stores.builders import ACME, GLOBEX, KnownTask, World, a_finish, a_move, later
+
+ALL = RunFilter()
+
+
+async def every_page(world: World, wanted: RunFilter, size: int = 3) -> list[Run]:
+    """All runs that fit, read page by page; the total of each page is compared too."""
+    runs: list[Run] = []
+    totals = set()
+    after: Position | None = None
+    while True:
+        page = await world.store.runs.page(ACME, wanted, after, size)
+        runs += page.runs
+        totals.add((page.total, page.total_is_exact))
+        assert len(page.runs) <= size
+        if page.next is None:
+            break
+        after = page.next
+    assert totals == {(len(runs), True)}
+    return runs
+
+
+class Population:
+    """One run of every kind, with what a filter may ask about it."""
+
+    def __init__(self, task: KnownTask, other: KnownTask) -> None:
+        self.task = task
+        self.other = other
+        self.runs: list[Run] = []
+
+
+async def a_population(world: World) -> Population:
+    task, other = await world.add_task(), await world.add_task(name="Other")
+    origin = await task.start(created_at=later(0))
+    for number, state in enumerate((RunState.PARKED, RunState.PREPARING, RunState.SCHEDULED)):
+        due_at = later(100) if state is RunState.SCHEDULED else None
+        await task.start(state=state, created_at=later(number), due_at=due_at, queued_at=None)
+    await other.start(created_at=later(1), trigger=Trigger.SCHEDULE, schedule_id=71)
+    await other.start(created_at=later(2), trigger=Trigger.RESTART, restarted_from=origin)
+    await task.start_many(4, created_at=later(3))
+    claimed = await world.claim(task, 4)
+    await world.connect("bob")
+    claimed += await world.claim(other, 1)
+    ends = (
+        (RunState.COMPLETED, Cause.RETURNED, Outcome.RETURNED),
+        (RunState.COMPLETED, Cause.RETURNED_NOTHING, Outcome.RETURNED),
+        (RunState.FAILED, Cause.RAISED, Outcome.RAISED),
+    )
+    for number, (run, (state, cause, outcome)) in enumerate(zip(claimed, ends, strict=False)):
+        end = a_finish(
+            run, state=state, cause=cause, outcome=outcome, finished_at=later(10 + number)
+        )
+        assert await world.store.runs.finish([end])
+    cancelled = await task.start(created_at=later(4))
+    await world.store.runs.move(
+        [a_move(cancelled, [RunState.QUEUED], RunState.CANCELLED, cause=Cause.CANCELLED)]
+    )
+    population = Population(task, other)
+    population.runs = await every_page(world, ALL, 100)
+    return population
+
+
+def newest_first(runs: list[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: (run.created_at, run.id), reverse=True)
+
+
+async def test_a_list_shows_every_run_once_newest_first(world: World) -> None:
+    population = await a_population(world)
+
+    runs = await every_page(world, ALL)
+
+    assert len(runs) == 11
+    assert {run.state for run in runs} == set(RunState) - {RunState.WAITING}
+    assert runs == newest_first(runs) == population.runs
+
+
+def fits(run: Run, field: str, value: Any) -> bool:
+    """What each field of a filter means, in plain words of Python."""
+    questions = {
+        "task_id": lambda: run.task_id == value,
+        "states": lambda: run.state in value,
+        "causes": lambda: run.cause in value,
+        "created_from": lambda: run.created_at >= value,
+        "created_before": lambda: run.created_at < value,
+        "finished_from": lambda: run.finished_at is not None and run.finished_at >= value,
+        "finished_before": lambda: run.finished_at is not None and run.finished_at < value,
+        "worker_id": lambda: run.worker_id == value,
+        "schedule_id": lambda: run.schedule_id == value,
+        "restarted_from": lambda: run.restarted_from == value,
+        "trigger": lambda: run.trigger is value,
+    }
+    return questions[field]()
+
+
+FILTERS: list[dict[str, Any]] = [
+    *({"states": (state,)} for state in RunState if state is not RunState.WAITING),
+    {"states": (RunState.QUEUED, RunState.RUNNING)},
+    {"states": (RunState.RUNNING, RunState.WAITING)},
+    {"states": (RunState.PARKED, RunState.PREPARING)},
+    {"states": (RunState.FAILED, RunState.CANCELLED)},
+    {"states": (RunState.COMPLETED, RunState.QUEUED)},
+    {"causes": (Cause.RETURNED_NOTHING,)},
+    {"causes": (Cause.RAISED, Cause.CANCELLED), "states": (RunState.FAILED,)},
+    {"created_from": later(2)},
+    {"created_before": later(3)},
+    {"created_from": later(1), "created_before": later(3)},
+    {"finished_from": later(11)},
+    {"finished_before": later(11)},
+    {"trigger": Trigger.RESTART},
+    {"trigger": Trigger.SCHEDULE},
+    {"trigger": Trigger.API, "states": (RunState.COMPLETED,), "created_from": later(3)},
+    {"schedule_id": 71},
+]
+
+
+@pytest.mark.parametrize("wanted", FILTERS, ids=",".join)
+async def test_a_filter_shows_what_it_asks_for(world: World, wanted: dict[str, Any]) -> None:
+    population = await a_population(world)
+
+    runs = await every_page(world, RunFilter(**wanted), size=2)
+
+    expected = [
+        run
+        for run in population.runs
+        if all(fits(run, field, value) for field, value in wanted.items())
+    ]
+    assert expected
+    assert runs == expected
+
+
+async def test_filters_by_task_worker_and_origin(world: World) -> None:
+    population = await a_population(world)
+    origin = min(population.runs, key=lambda run: run.id)
+    for wanted in (
+        {"task_id": population.task.id},
+        {"task_id": population.other.id, "states": (RunState.QUEUED,)},
+        {"worker_id": world.worker},
+        {"restarted_from": origin.id},
+    ):
+        expected = [
+            run
+            for run in population.runs
+            if all(fits(run, field, value) for field, value in wanted.items())
+        ]
+
+        runs = await every_page(world, RunFilter(**wanted), size=2)
+
+        assert expected
+        assert runs == expected
+
+
+async def test_runs_created_at_one_instant_are_not_lost_between_pages(world: World) -> None:
+    task = await world.add_task()
+    started = await task.start_many(7)
+
+    runs = await every_page(world, ALL, 2)
+
+    assert [run.id for run in runs] == sorted(started, reverse=True)
+
+
+async def test_a_run_that_starts_meanwhile_shifts_no_page(world: World) -> None:
+    task = await world.add_task()
+    started = await task.start_many(4)
+    first = await world.store.runs.page(ACME, ALL, None, 2)
+    await task.start(created_at=later(9))
+
+    second = await world.store.runs.page(ACME, ALL, first.next, 2)
+
+    assert [run.id for run in (*first.runs, *second.runs)] == sorted(started, reverse=True)
+    assert second.next is None
+
+
+async def test_a_company_sees_only_its_runs(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    task, other = await world.add_task(), await world.add_task(GLOBEX)
+    await task.start()
+    theirs = await other.start()
+
+    page = await world.store.runs.page(GLOBEX, ALL, None, 10)
+    foreign = await world.store.runs.page(GLOBEX, RunFilter(task_id=task.id), None, 10)
+
+    assert [run.id for run in page.runs] == [theirs]
+    assert (foreign.runs, foreign.total) == ((), 0)
+
+
+async def test_a_total_is_exact_up_to_its_limit(world: World) -> None:
+    task = await world.add_task()
+    await task.start_many(TOTAL_LIMIT)
+    exact = await world.store.runs.page(ACME, ALL, None, 1)
+    await task.start()
+
+    more = await world.store.runs.page(ACME, ALL, None, 1)
+
+    assert (exact.total, exact.total_is_exact) == (TOTAL_LIMIT, True)
+    assert (more.total, more.total_is_exact) == (TOTAL_LIMIT, False)
+    count = await world.store.runs.gate_count(ACME, task.gate)
+    assert count.queued == TOTAL_LIMIT
+
+
+# ---------------------------------------------------------------- counts
+
+
+async def test_states_are_counted_until_runs_end(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    await a_population(world)
+
+    counts = await world.store.runs.state_counts(ACME)
+
+    assert counts == {
+        RunState.PARKED: 1,
+        RunState.PREPARING: 1,
+        RunState.SCHEDULED: 1,
+        RunState.QUEUED: 2,
+        RunState.RUNNING: 2,
+    }
+    assert await world.store.runs.state_counts(GLOBEX) == {}
+
+
+async def test_a_gate_counts_what_is_queued_and_leased(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    task, other = await world.add_task(), await world.add_task(name="Other")
+    await task.start_many(5)
+    await world.claim(task, 2)
+    await other.start()
+
+    count = await world.store.runs.gate_count(ACME, task.gate)
+    foreign = await world.store.runs.gate_count(GLOBEX, task.gate)
+
+    assert (count.gate_id, count.queued, count.leased) == (task.gate, 3, 2)
+    assert (foreign.queued, foreign.leased) == (0, 0)
+
+
+async def test_occupied_gates_are_those_with_queued_runs(world: World) -> None:
+    first, second, third = [await world.add_task(name=name) for name in "abc"]
+    assert await world.store.runs.occupied_gates() == []
+    await third.start_many(3)
+    await first.start_many(3)
+    await second.running()
+    await second.start(state=RunState.PARKED)
+
+    assert await world.store.runs.occupied_gates() == [first.gate, third.gate]
+
+
+async def test_a_run_knows_how_many_go_first(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    task = await world.add_task()
+    first, second = [await task.start(rank=5) for _ in range(2)]
+    await task.start(rank=9)
+    before = world.store.runs.queued_before
+
+    assert await before(ACME, task.gate, 5, first) == 0
+    assert await before(ACME, task.gate, 5, second) == 1
+    assert await before(ACME, task.gate, 100, 0) == 3
+    assert await before(GLOBEX, task.gate, 100, 0) == 0
+
+
+async def test_queued_runs_are_counted_per_company(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    task, second, other = (
+        await world.add_task(),
+        await world.add_task(name="Second"),
+        await world.add_task(GLOBEX),
+    )
+    await task.start_many(3)
+    await second.start_many(2)
+    await other.running()
+
+    assert await world.store.runs.queued_totals() == {ACME: 5}
