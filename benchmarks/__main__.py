@@ -44,6 +44,10 @@ def main() -> None:
         console.print(f"skipped: {left_out.system}: {left_out.because}", markup=False)
     path = _save(Report(facts, chosen.quick, found, judged, skipped, busy), chosen.json)
     console.print(f"saved: {path}", markup=False)
+    if chosen.markdown:
+        chosen.markdown.write_text(
+            f"{facts.date}, {machine.described()}.\n\n{figures.markdown(judged)}"
+        )
 
 
 def wide_console() -> Console:
@@ -61,6 +65,9 @@ def _arguments() -> argparse.Namespace:
         help="measure only this (repeat for more)",
     )
     parser.add_argument("--quick", action="store_true", help="one short round: rough figures")
+    parser.add_argument(
+        "--markdown", type=Path, help="where to save the table for the documentation"
+    )
     parser.add_argument("--json", type=Path, help="where to save (default: benchmarks/results/)")
     return parser.parse_args()
 

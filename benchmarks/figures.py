@@ -209,6 +209,25 @@ def table(found: Sequence[Verdict]) -> Table:
     return drawn
 
 
+def markdown(found: Sequence[Verdict]) -> str:
+    """The verdicts for a page of the documentation."""
+    lines = ["| measured | metric | value | peer | its value | ratio | target | met |"]
+    lines.append("|---" * 8 + "|")
+    for verdict in found:
+        cells = [
+            verdict.system,
+            verdict.metric,
+            verdict.summary,
+            verdict.against or "",
+            shown(verdict.reference),
+            "" if verdict.ratio is None else f"{verdict.ratio:.2f}",
+            verdict.target,
+            {True: "yes", False: "no", None: ""}[verdict.is_met],
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def shown(value: float | None) -> str:
     """A number with three digits that matter."""
     if value is None:
