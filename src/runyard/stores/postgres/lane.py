@@ -27,7 +27,7 @@ _ROLLBACK = Bound(Prepared(b"rollback", b"ROLLBACK"))
 _MOST_TRIES = 4
 """Of a transaction that lost against another one (deadlock, serialization)."""
 
-_PATIENCE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=10)
 """How long callers wait for a database that cannot be reached."""
 
 _FIRST_BACK_OFF = 0.05
@@ -76,7 +76,7 @@ class Lane:
                 if await self._was_committed(group):
                     break
                 group.rewind()
-                if not await self._reopen():
+                if not await self._reopen(PATIENCE):
                     _fail(group.works, StorageUnavailable("the database cannot be reached"))
                     return
             except psycopg.Error as problem:
@@ -175,7 +175,7 @@ class Lane:
         if not group.is_committing:
             return False
         while True:
-            if not await self._reopen(patience=None):
+            if not await self._reopen(None):
                 raise asyncio.CancelledError
             assert self._link is not None
             try:
@@ -186,7 +186,7 @@ class Lane:
             else:
                 return bool(rows) and rows[0][0] == group.number
 
-    async def _reopen(self, patience: timedelta | None = _PATIENCE) -> bool:
+    async def _reopen(self, patience: timedelta | None) -> bool:
         """Connect again; False when the patience is at its end."""
         if self._link is not None and self._link.is_open:
             return True

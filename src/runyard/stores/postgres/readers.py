@@ -6,14 +6,16 @@ waiting for a connection. A connection that was lost is opened again by the next
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import psycopg
 
-from runyard.model.errors import Busy
+from runyard.model.errors import StorageUnavailable
 from runyard.stores.postgres.connecting import FOR_READING, Connector, DatabaseRefused, pause
 from runyard.stores.postgres.link import Bound, Link, LinkLost, Rows
 
-_PATIENCE_SECONDS = 10.0
+PATIENCE = timedelta(seconds=10)
+"""How long a reader waits for a database that cannot be reached."""
 _FIRST_BACK_OFF = 0.05
 _LONGEST_BACK_OFF = 1.0
 
@@ -27,9 +29,9 @@ class Readers:
         self._opening = [asyncio.Lock() for _ in range(count)]
 
     async def read(self, query: Bound) -> Rows:
-        """The rows of a query. Raises Busy when the database cannot be reached."""
+        """The rows of a query. Raises StorageUnavailable when the database cannot be reached."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + _PATIENCE_SECONDS
+        until = loop.time() + PATIENCE.total_seconds()
         back_off = _FIRST_BACK_OFF
         while True:
             try:
@@ -37,7 +39,9 @@ class Readers:
                 [rows] = await link.send([query])
             except (LinkLost, psycopg.OperationalError, DatabaseRefused) as problem:
                 if isinstance(problem, psycopg.errors.QueryCanceled) or loop.time() > until:
-                    raise Busy(f"the database does not answer: {problem}") from problem
+                    raise StorageUnavailable(
+                        f"the database does not answer: {problem}"
+                    ) from problem
                 await pause(back_off)
                 back_off = min(2 * back_off, _LONGEST_BACK_OFF)
             else:
