@@ -505,3 +505,23 @@ async def test_children_are_killed_before_the_leases_end(folder):
         lasted = asyncio.get_running_loop().time() - started
         assert lasted < 1.5
         await gone(child.pid)
+
+
+async def test_kills_that_race_with_ends_are_always_answered(server):
+    version = server.introduce(
+        HEAD + "@task\ndef main(pause: float) -> None:\n    time.sleep(pause)\n"
+    )
+    await server.run(version, b'{"pause":0}')
+    leases = []
+    async with asyncio.timeout(30):
+        for number in range(40):
+            pause = number % 8 / 1000
+            batch = server.assign(version, [b'{"pause":%f}' % pause] * 3)
+            leases += batch
+            await moment(0.001 + number % 5 / 1000)
+
+            killed = await server.kill(batch[:1])
+
+            assert killed == tuple(batch[:1])
+            for lease in batch[1:]:
+                assert (await server.end_of(lease)).outcome in (Outcome.RETURNED, Outcome.LOST)

@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from runyard.protocol.frames import BlobPart, BlobWanted, FromWorker
 
+MOST_STORED = 2 * 1024 * 1024 * 1024
+"""Bytes of input files that are kept for later runs."""
+
 
 class BlobNotFetched(Exception):
     """The server has no such blob, or sent something else."""
@@ -59,6 +62,7 @@ class Blobs:
         folder.chmod(0o700)
         for left in folder.glob(".*"):
             left.unlink()
+        self._stored = sum(entry.stat().st_size for entry in os.scandir(folder))
 
     async def fetch(self, digest: str) -> Path:
         """The file that holds this blob; raises BlobNotFetched."""
@@ -88,8 +92,27 @@ class Blobs:
             download.end(error)
             return
         del self._downloads[part.digest]
+        self._make_room(download.received)
         download.path.rename(self._folder / part.digest)
         download.end(None)
+
+    def drop(self, digest: str) -> None:
+        """Nobody needs this blob as it is any more."""
+        (self._folder / digest).unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> None:
+        """Remove the blobs that were not used for longest once there are too many bytes."""
+        self._stored += size
+        if self._stored <= MOST_STORED:
+            return
+        entries = [entry for entry in os.scandir(self._folder) if not entry.name.startswith(".")]
+        entries.sort(key=lambda entry: entry.stat().st_mtime)
+        self._stored = sum(entry.stat().st_size for entry in entries)
+        for entry in entries:
+            if self._stored <= MOST_STORED // 2:
+                return
+            self._stored -= entry.stat().st_size
+            os.unlink(entry.path)
 
     def close(self) -> None:
         """The connection is over; nothing comes any more."""

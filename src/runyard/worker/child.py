@@ -54,6 +54,10 @@ class Child:
         self.runs = 0
         self.resident = 0
         self.ending: Ending | None = None
+        self.condemned: Execution | None = None
+        """For which run Runyard ended it."""
+        self.deaths: list[int] = []
+        """The runs whose end was asked for and that end with it."""
         self.pieces: list[bytes] = []
         self.announced_signal: int | None = None
         self.idle_since = 0.0

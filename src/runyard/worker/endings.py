@@ -25,6 +25,9 @@ Ended = tuple[Outcome, RunError | None, int | None]
 
 def end_of_child(child: Child, execution: Execution, code: int) -> Ended:
     """Outcome, error, and the signal if it came from outside."""
+    if child.ending is not None and child.condemned is not execution:
+        # It had just taken this one when it was ended for the one before.
+        return Outcome.LOST, RunError(kind="Lost", message="its process ended before it"), None
     if child.ending is not None:
         return (*_ended_by_runyard(child.ending, execution), None)
     if code >= 0:

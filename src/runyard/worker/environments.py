@@ -51,6 +51,8 @@ class Environments:
         self._folder = settings.folder / "environments"
         self._links = settings.folder / "sdk"
         self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(".building-*"):
+            shutil.rmtree(left, ignore_errors=True)
         self._building: dict[str, asyncio.Lock] = {}
         self._base = self._base_environment()
 
@@ -81,7 +83,11 @@ class Environments:
 
     def clean_up(self, used: frozenset[str]) -> None:
         """Remove the environments that were not used for longest, beyond those that are kept."""
-        unused = [entry for entry in os.scandir(self._folder) if entry.name not in used]
+        unused = [
+            entry
+            for entry in os.scandir(self._folder)
+            if entry.name not in used and not entry.name.startswith(".")
+        ]
         unused.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
         for entry in unused[self._settings.environments :]:
             shutil.rmtree(entry.path, ignore_errors=True)

@@ -139,6 +139,10 @@ class Nursery:
         child.read_last()
         child.audience.died(child, code)
         self._forget(child)
+        zygote = child.zygote
+        if not zygote.children and zygote.environment.with_site:
+            self._zygotes.pop(zygote.environment.name, None)
+            zygote.close()
 
     def _forget(self, child: Child) -> None:
         if child.user is not None:

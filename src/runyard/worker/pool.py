@@ -203,9 +203,19 @@ class Pool:
             del self._lanes[lane.key]
             self._fail_lane(lane, RunError(kind=failure.kind, message=str(failure)))
             return
+        await self._supplies.clean_up(self._used_environments())
         if lane.waiting:
             self._waiting[lane] = None
             self._dispatch()
+
+    def _used_environments(self) -> frozenset[str]:
+        """The environments that a lane may need; lanes without anything to do are forgotten."""
+        active = {execution.lane for execution in self._held.values()}
+        for key, lane in tuple(self._lanes.items()):
+            if lane.supply is not None and not lane.children and lane not in active:
+                del self._lanes[key]
+        supplies = [lane.supply for lane in self._lanes.values() if lane.supply is not None]
+        return frozenset(supply.environment.name for supply in supplies)
 
     def _fail_lane(self, lane: Lane, error: RunError) -> None:
         self._waiting.pop(lane, None)
@@ -348,6 +358,8 @@ class Pool:
 
     def heard(self, child: Child, data: bytes) -> None:
         """A child said something."""
+        if child.ending is Ending.UNRULY:
+            return
         try:
             packet = decode_from_child(data)
             if isinstance(packet, Finished):
@@ -357,6 +369,7 @@ class Pool:
             else:
                 self._has_said(child, packet)
         except (msgspec.DecodeError, IndexError, ValueError):
+            # Whatever it has done to its channel: nothing that it says counts any more.
             self._end_child(child, Ending.UNRULY)
 
     def _has_started(self, child: Child, packet: Started) -> None:
@@ -458,9 +471,15 @@ class Pool:
 
     def _end_child(self, child: Child, ending: Ending) -> None:
         """Kill a child with all that it started; `died` hears of it."""
-        if child.ending is None:
-            child.ending = ending
-            self._nursery.kill(child)
+        if child.ending is not None:
+            return
+        child.ending = ending
+        # Nobody is to take these while the child dies; whose fault it is not keeps its place.
+        untaken = self._untake(child)
+        child.condemned = child.pipeline[0] if child.pipeline else None
+        self._nursery.kill(child)
+        if untaken:
+            self._put_back(self._lane_of[child], untaken)
 
     def _lose(self, execution: Execution) -> None:
         """The server says that the run's lease is gone: nothing of it may go on."""
@@ -480,6 +499,7 @@ class Pool:
         self._reports.forget(execution)
         death = asyncio.get_running_loop().create_future()
         self._dying[execution.run_id] = death
+        child.deaths.append(execution.run_id)
         self._end_child(child, Ending.KILLED)
         return death
 
@@ -539,6 +559,10 @@ class Pool:
             lane.idle.remove(child)
         untaken = self._untake(child)
         self._busy.pop(child, None)
+        for run_id in child.deaths:
+            death = self._dying.pop(run_id)
+            if not death.done():
+                death.set_result(None)
         if child.pipeline:
             self._end_victim(child, child.pipeline.popleft(), code)
         elif untaken:
@@ -553,9 +577,6 @@ class Pool:
     def _end_victim(self, child: Child, execution: Execution, code: int) -> None:
         self._end_of_streams(child, execution)
         self.parcels.forget(child)
-        death = self._dying.pop(execution.run_id, None)
-        if death is not None and not death.done():
-            death.set_result(None)
         outcome, error, number = end_of_child(child, execution, code)
         end = _end(execution, outcome, error=error, signal=number)
         self._finish(execution, end)

@@ -67,10 +67,13 @@ class Supplies:
                 if not folder.is_dir():
                     archive = await self._blobs.fetch(digest)
                     await asyncio.to_thread(unpack, archive, folder)
+                    self._blobs.drop(digest)
         except BlobNotFetched as error:
             raise NotSupplied("BundleNotFetched", str(error)) from error
         except BundleRefused as error:
             raise NotSupplied("BundleRefused", str(error)) from error
+        except OSError as error:
+            raise NotSupplied("NotStored", f"the bundle was not unpacked: {error}") from error
         return folder
 
     async def environment(
@@ -81,10 +84,12 @@ class Supplies:
             return await self._environments.obtain(requirements, tell)
         except EnvironmentNotBuilt as error:
             raise NotSupplied("EnvironmentNotBuilt", str(error)) from error
+        except OSError as error:
+            raise NotSupplied("NotStored", f"the environment was not built: {error}") from error
 
-    def clean_up(self, used: frozenset[str]) -> None:
-        """Remove what was not used for longest."""
-        self._environments.clean_up(used)
+    async def clean_up(self, used: frozenset[str]) -> None:
+        """Remove the environments that were not used for longest, but for these."""
+        await asyncio.to_thread(self._environments.clean_up, used)
 
     # ------------------------------------------------------------ files of one run
 
@@ -97,13 +102,15 @@ class Supplies:
 
         Raises NotSupplied.
         """
-        os.mkdir(folder, 0o700)
-        for digest in digests_in(raw):
-            try:
+        try:
+            os.mkdir(folder, 0o700)
+            for digest in digests_in(raw):
                 blob = await self._blobs.fetch(digest)
-            except BlobNotFetched as error:
-                raise NotSupplied("FileNotFetched", str(error)) from error
-            await asyncio.to_thread(_copy, blob, folder / digest)
+                await asyncio.to_thread(_copy, blob, folder / digest)
+        except BlobNotFetched as error:
+            raise NotSupplied("FileNotFetched", str(error)) from error
+        except OSError as error:
+            raise NotSupplied("NotStored", f"an input file was not stored: {error}") from error
 
 
 def digests_in(raw: msgspec.Raw) -> tuple[str, ...]:

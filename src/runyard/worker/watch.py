@@ -63,8 +63,7 @@ class Watch:
         self._next_deadline = NEVER
         remaining = NEVER
         for child in tuple(self._busy()):
-            deadline = child.pipeline[0].deadline
-            if deadline is None or child.ending is not None:
+            if child.ending is not None or (deadline := child.pipeline[0].deadline) is None:
                 continue
             if deadline <= now:
                 self._end(child, Ending.TIMED_OUT)

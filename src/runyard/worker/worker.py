@@ -11,6 +11,7 @@ from runyard.protocol.frames import (
     Assignments,
     BlobPart,
     Capacity,
+    CodeProblem,
     Drain,
     FileStored,
     FromServer,
@@ -18,6 +19,7 @@ from runyard.protocol.frames import (
     Goodbye,
     Hello,
     Inspect,
+    Inspected,
     Introduction,
     Kill,
     Killed,
@@ -220,7 +222,12 @@ class Worker:
         self._note_held()
 
     async def _inspect(self, frame: Inspect) -> None:
-        self._send(await self._inspections.inspect(frame))
+        try:
+            answer = await self._inspections.inspect(frame)
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the worker goes on
+            problem = CodeProblem(reason=f"the worker failed: {type(error).__name__}: {error}")
+            answer = Inspected(frame.request, (), problem)
+        self._send(answer)
 
     # ------------------------------------------------------------ capacity, draining
 

@@ -149,6 +149,8 @@ class Zygote:
             except BlockingIOError:
                 return
             except OSError:
+                if self._socket.fileno() < 0:
+                    return  # Closed by what the last packet led to.
                 data = b""
             if not data:
                 self.close()
