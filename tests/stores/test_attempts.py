@@ -6,7 +6,7 @@ import pytest
 
 from runyard.model.runs import Attempt, Outcome, RunError
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import INLINE_LIMIT, Beginning, StepRecord
+from runyard.stores.base import INLINE_LIMIT, Beginning, ProgressReport, StepRecord
 from tests.stores.builders import (
     ACME,
     GLOBEX,
@@ -351,8 +351,12 @@ async def test_progress_is_kept_under_its_token(world: World) -> None:
     task = await world.add_task()
     claimed = await task.running()
 
-    await world.store.runs.report_progress(claimed.run_id, claimed.token, 2.5, 10.0)
-    await world.store.runs.report_progress(claimed.run_id, claimed.token + 1, 9.0, None)
+    await world.store.runs.report_progress(
+        [ProgressReport(claimed.run_id, claimed.token, 2.5, 10.0)]
+    )
+    await world.store.runs.report_progress(
+        [ProgressReport(claimed.run_id, claimed.token + 1, 9.0, None)]
+    )
 
     run = await world.run(claimed.run_id)
     assert (run.progress_done, run.progress_total) == (2.5, 10.0)

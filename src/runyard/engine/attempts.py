@@ -25,7 +25,7 @@ from runyard.model.logs import LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import FINAL_STATES, Cause
-from runyard.stores.base import Beginning, Finish, LogChunk, StepRecord
+from runyard.stores.base import Beginning, Finish, ProgressReport, StepRecord
 from runyard.telemetry import ENDS_DELAYED, LATE_REPORT, emit
 
 BEGINNING_DELAY = timedelta(milliseconds=20)
@@ -63,6 +63,8 @@ class Attempts:
         self._watch = foundation.watch
         self._ends: list[tuple[HeldRun, AttemptEnd]] = []
         self._beginnings: dict[RunId, tuple[Beginning, HeldRun]] = {}
+        self._progressed: dict[RunId, HeldRun] = {}
+        """Runs with progress that is not written yet."""
         self._ends_wakeup = asyncio.Event()
         self._beginnings_wakeup = asyncio.Event()
         self._idle = asyncio.Event()
@@ -100,19 +102,18 @@ class Attempts:
         held = self._held(session, run, token)
         if held is None:
             return
-        self._logbook.add(
-            LogChunk(company_id=held.company_id, run_id=run, lines=lines, dropped=dropped)
-        )
-        self._watch.logged(held.company_id, run, lines)
+        self._logbook.add(held, lines, dropped)
 
-    async def progressed(
+    def progressed(
         self, session: Session, run: RunId, token: int, done: float, total: float | None
     ) -> None:
         """A run said how far it is."""
         held = self._held(session, run, token)
         if held is not None:
             self._watch.progressed(held.company_id, run, done, total)
-            await self._store.runs.report_progress(run, token, done, total)
+            held.progress = ProgressReport(run, token, done, total)
+            self._progressed[run] = held
+            self._beginnings_wakeup.set()
 
     async def record_step(
         self, session: Session, run: RunId, token: int, name: str, occurrence: int, value: bytes
@@ -196,6 +197,7 @@ class Attempts:
     async def _record(self, ends: Sequence[tuple[HeldRun, AttemptEnd]]) -> None:
         if self._logbook.has_pending:
             await self._logbook.flush()
+        await self._record_progress([held for held, _ in ends if held.progress is not None])
         finishes = [await self._finish_for(held, end) for held, end in ends]
         accepted = set(await self._store.runs.finish(finishes))
         final = [f.run_id for f in finishes if f.state in FINAL_STATES]
@@ -247,15 +249,24 @@ class Attempts:
             await self._clock.wait(asyncio.Event(), BEGINNING_DELAY)
             self._beginnings_wakeup.clear()
             pending, self._beginnings = self._beginnings, {}
-            if pending:
-                await self._record_beginnings(list(pending.values()))
+            try:
+                await self._record_progress(list(self._progressed.values()))
+                if pending:
+                    await self._record_beginnings(list(pending.values()))
+            except RunyardError as problem:  # the ends will carry them
+                emit(ENDS_DELAYED, count=len(pending), detail=problem.detail)
+
+    async def _record_progress(self, held: Sequence[HeldRun]) -> None:
+        reports = [run.progress for run in held if run.progress is not None]
+        if not reports:
+            return
+        for run in held:
+            run.progress = None
+            self._progressed.pop(run.run_id, None)
+        await self._store.runs.report_progress(reports)
 
     async def _record_beginnings(self, pending: list[tuple[Beginning, HeldRun]]) -> None:
-        try:
-            await self._store.runs.begin([beginning for beginning, _ in pending])
-        except RunyardError as problem:  # the end will carry it
-            emit(ENDS_DELAYED, count=len(pending), detail=problem.detail)
-            return
+        await self._store.runs.begin([beginning for beginning, _ in pending])
         for beginning, held in pending:
             if self._watch.is_followed(held.company_id):
                 await self._watch.changed(held.company_id, [beginning.run_id])

@@ -75,7 +75,7 @@ class Engine:
         self.lease = settings.lease
         """How long a worker may be silent before its runs go to another."""
         self._parts = parts = _foundation(store, clock, settings)
-        self.logs = logbook = Logbook(store, clock)
+        self.logs = logbook = Logbook(store, clock, parts.watch)
         self.watch = parts.watch
         self.directory = parts.directory
         self.files = files = Files(store, clock, parts.ids)

@@ -8,14 +8,21 @@ import asyncio
 from datetime import timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from runyard.engine.clock import Clock
+from runyard.engine.sessions import HeldRun
+from runyard.engine.watch import Watch
+from runyard.model.errors import RunyardError
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.stores.base import LogChunk, Store
+from runyard.telemetry import LINES_DELAYED, emit
 
 GATHERING = timedelta(milliseconds=100)
 MOST_LINES = 1_000
+MOST_PENDING = 500
+"""Chunks of lines, each of at most 64 KB as workers send them."""
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,13 +35,22 @@ class LogPage(msgspec.Struct, frozen=True, kw_only=True):
     """Lines left out because the run logged more than is kept."""
 
 
+class _Entry(msgspec.Struct):
+    """Lines as a worker sent them, numbered from 1 within their attempt."""
+
+    held: HeldRun
+    lines: tuple[LogLine, ...]
+    dropped: int
+
+
 class Logbook:
     """Keeps and shows log lines."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, watch: Watch) -> None:
         self._store = store
         self._clock = clock
-        self._pending: list[LogChunk] = []
+        self._watch = watch
+        self._pending: list[_Entry] = []
         self._wakeup = asyncio.Event()
         self._flushing = asyncio.Lock()
 
@@ -43,17 +59,39 @@ class Logbook:
         """Whether lines wait to be kept."""
         return bool(self._pending) or self._flushing.locked()
 
-    def add(self, chunk: LogChunk) -> None:
-        """Keep these lines soon."""
-        self._pending.append(chunk)
+    def add(self, held: HeldRun, lines: tuple[LogLine, ...], dropped: int) -> None:
+        """Keep these lines soon. While nothing can be written only so many are kept in memory."""
+        if len(self._pending) >= MOST_PENDING:
+            dropped += len(lines)
+            lines = ()
+        self._pending.append(_Entry(held, lines, dropped))
         self._wakeup.set()
 
     async def flush(self) -> None:
-        """Keep everything that is pending now."""
+        """Keep everything that is pending now, then show it to whoever follows."""
         async with self._flushing:
-            if self._pending:
-                chunks, self._pending = self._pending, []
+            if not self._pending:
+                return
+            entries, self._pending = self._pending, []
+            try:
+                chunks = [await self._chunk(entry) for entry in entries]
                 await self._store.logs.append(chunks)
+            except RunyardError:
+                self._pending[:0] = entries
+                raise
+            for chunk in chunks:
+                self._watch.logged(chunk.company_id, chunk.run_id, chunk.lines)
+
+    async def _chunk(self, entry: _Entry) -> LogChunk:
+        """The entry with its lines numbered within their run: after those of earlier attempts."""
+        held, lines = entry.held, entry.lines
+        if held.lines_before is None:
+            held.lines_before = await self._store.logs.last_number(held.company_id, held.run_id)
+        if before := held.lines_before:
+            lines = tuple([replace(line, number=line.number + before) for line in lines])
+        return LogChunk(
+            company_id=held.company_id, run_id=held.run_id, lines=lines, dropped=entry.dropped
+        )
 
     async def run(self) -> None:
         """Keep pending lines every now and then, until cancelled."""
@@ -61,7 +99,11 @@ class Logbook:
             await self._wakeup.wait()
             await self._clock.wait(asyncio.Event(), GATHERING)
             self._wakeup.clear()
-            await self.flush()
+            try:
+                await self.flush()
+            except RunyardError as problem:  # the disk is full or the database away: the lines wait
+                emit(LINES_DELAYED, count=len(self._pending), detail=problem.detail)
+                self._wakeup.set()
 
     async def read(
         self, company: CompanyId, run: RunId, at_least: LogLevel, after: int, limit: int

@@ -19,7 +19,7 @@ from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, Versi
 from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import ClaimedRun, Store
+from runyard.stores.base import ClaimedRun, ProgressReport, Store
 
 
 class HeldRun(msgspec.Struct):
@@ -36,6 +36,10 @@ class HeldRun(msgspec.Struct):
     """Attempts that had begun before this one."""
     rank: int
     begun_at: datetime | None = None
+    progress: ProgressReport | None = None
+    """What it last said of its progress, while that is not written yet."""
+    lines_before: int | None = None
+    """Log lines that earlier attempts left; None until this attempt logs."""
     ending: bool = False
     """Its end is being recorded, or it was taken back: later reports change nothing."""
 

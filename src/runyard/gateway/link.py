@@ -175,8 +175,8 @@ class WorkerLink:
             case frames.FileOffered():
                 self._transfers[frame.transfer] = Transfer()
                 self._spawn(self._keep_file(session, frame))
-            case frames.Progress():
-                self._spawn(self._note_progress(session, frame))
+            case frames.Progress(run, token, done, total):
+                self._engine.attempts.progressed(session, run, token, done, total)
             case frames.StepDone():
                 self._spawn(self._record_step(session, frame))
             case frames.BlobWanted(digest, offset):
@@ -268,14 +268,6 @@ class WorkerLink:
             answer = self._answers.pop(frame.request)
             if not answer.done():
                 answer.set_result(frame)
-
-    async def _note_progress(self, session: Session, said: frames.Progress) -> None:
-        try:
-            await self._engine.attempts.progressed(
-                session, said.run_id, said.token, said.done, said.total
-            )
-        except RunyardError:
-            return  # the next report says more
 
     async def _record_step(self, session: Session, step: frames.StepDone) -> None:
         try:

@@ -206,6 +206,15 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class ProgressReport(msgspec.Struct, frozen=True):
+    """How far a run says it is. Guard: running under this token."""
+
+    run_id: RunId
+    token: int
+    done: float
+    total: float | None
+
+
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
     """One task of a deploy: new, or with a new version, or taken over, or only brought back."""
 
@@ -372,10 +381,8 @@ class Runs(Protocol):
     async def record_step(self, step: StepRecord) -> bool:
         """Record a step once (an equal record again is fine); False when the lease is lost."""
 
-    async def report_progress(
-        self, run: RunId, token: int, done: float, total: float | None
-    ) -> None:
-        """Keep how far a run says it is (relaxed; guard: token)."""
+    async def report_progress(self, reports: Sequence[ProgressReport]) -> None:
+        """Keep how far runs say they are, one report a run (relaxed; guard: token)."""
 
     async def steps(self, runs: Sequence[RunId]) -> dict[RunId, list[tuple[str, int, bytes]]]:
         """The recorded steps (name, occurrence, value) of those runs that have any."""
@@ -601,6 +608,9 @@ class Logs(Protocol):
         self, company: CompanyId, run: RunId, *, at_least: LogLevel, after: int, limit: int
     ) -> list[LogLine]:
         """Lines with a number above `after`, in order."""
+
+    async def last_number(self, company: CompanyId, run: RunId) -> int:
+        """The number of the run's last line; 0 when it has none."""
 
     async def dropped(self, company: CompanyId, run: RunId) -> int:
         """How many lines were left out."""

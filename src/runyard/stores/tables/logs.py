@@ -58,6 +58,11 @@ class LogTable:
                 break
         return found[:limit]
 
+    async def last_number(self, company: CompanyId, run: RunId) -> int:
+        """The number of the run's last line; 0 when it has none."""
+        row = await self._db.one("last_line", company_id=company, run_id=run)
+        return int(row[0]) if row else 0
+
     async def dropped(self, company: CompanyId, run: RunId) -> int:
         """How many lines were left out."""
         row = await self._db.one("dropped_lines", company_id=company, run_id=run)

@@ -28,6 +28,7 @@ from runyard.stores.base import (
     Move,
     NewRun,
     Position,
+    ProgressReport,
     RunFilter,
     RunPage,
     RunValues,
@@ -197,11 +198,10 @@ class RunTable:
         held, _ = await self._db.write(piece)
         return bool(held)
 
-    async def report_progress(
-        self, run: RunId, token: int, done: float, total: float | None
-    ) -> None:
-        """Keep how far a run says it is."""
-        statement = Statement("report_progress", ((run, token, done, total),))
+    async def report_progress(self, reports: Sequence[ProgressReport]) -> None:
+        """Keep how far runs say they are."""
+        rows = [(said.run_id, said.token, said.done, said.total) for said in reports]
+        statement = Statement("report_progress", rows)
         await self._db.write(a_piece(WriteClass.MAINTENANCE, statement, is_relaxed=True))
 
     async def steps(self, runs: Sequence[RunId]) -> dict[RunId, list[tuple[str, int, bytes]]]:

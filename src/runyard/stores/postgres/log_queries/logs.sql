@@ -1,11 +1,13 @@
 -- Log lines, in chunks.
 
 -- name: insert_chunk(run_id, company_id, first_line, line_count, dropped, top_level, is_packed, body)!
--- A chunk that was sent again after a lost answer replaces itself; of two in one statement, the last.
--- Chunk 0 only counts.
+-- A chunk that was sent again after a lost answer replaces itself; chunk 0 only counts. Of several
+-- rows for one chunk the last stands, with what all of a chunk 0 counted.
 INSERT INTO log_chunks (run_id, company_id, first_line, line_count, dropped, top_level, is_packed,
                         body)
-SELECT DISTINCT ON (run_id, first_line) run_id, company_id, first_line, line_count, dropped,
+SELECT DISTINCT ON (run_id, first_line) run_id, company_id, first_line, line_count,
+       CASE WHEN first_line = 0 THEN (sum(dropped) OVER (PARTITION BY run_id, first_line))::bigint
+            ELSE dropped END,
        top_level, is_packed, body
   FROM unnest(:run_id::bigint[], :company_id::bigint[], :first_line::bigint[],
               :line_count::bigint[], :dropped::bigint[], :top_level::smallint[],

@@ -25,3 +25,7 @@ SELECT first_line, is_packed, body FROM log_chunks
 -- name: dropped_lines(company_id, run_id)$
 SELECT coalesce(sum(dropped), 0) FROM log_chunks
  WHERE run_id = :run_id AND company_id = :company_id;
+
+-- name: last_line(company_id, run_id)$
+SELECT coalesce(max(first_line + line_count - 1), 0) FROM log_chunks
+ WHERE run_id = :run_id AND company_id = :company_id;
