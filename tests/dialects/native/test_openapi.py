@@ -1,15 +1,30 @@
 """The OpenAPI document: complete, true, and held against the running API."""
 
+import asyncio
 import json
 
 import msgspec
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from runyard.dialects.native.examples import EXAMPLES
 from runyard.dialects.native.routes import PREFIX, ROUTES, openapi_document
 from tests.dialects.native.conftest import Place
 
 DOCUMENT = json.loads(openapi_document())
+
+ENDLESS = {"watch_run", "watch_company", "wait_for_run"}
+"""Operations that answer when something happens, and have tests of their own."""
+OPERATIONS = [route.name for route in ROUTES if route.name not in ENDLESS]
 
 
 def test_every_route_is_in_the_document() -> None:
@@ -58,3 +73,54 @@ async def test_the_document_is_public(place: Place) -> None:
     answer = await place.acme.get(f"{place.server.url}{PREFIX}/openapi.json")
 
     assert answer.json() == DOCUMENT
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_whatever_is_sent_the_api_answers_as_its_document_says(
+    place: Place,
+    name: str,
+    torture: bool,  # noqa: FBT001 - a fixture
+) -> None:
+    run = await place.start(parked=True)
+    values = {"company": place.acme_slug, "task": "Zip code", "run": str(run)}
+
+    await asyncio.to_thread(try_operation, place, name, values, 300 if torture else 12)
+
+
+@schemathesis.serializer("application/zip")
+def as_it_is(_context: object, value: object) -> bytes:
+    """Archives are opaque to the document; any text will do for one that nobody can read."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def try_operation(place: Place, name: str, values: dict[str, str], examples: int) -> None:
+    """Send this operation what its schema allows and what it does not, at things that exist."""
+    operation = SCHEMA.find_operation_by_id(name)
+    headers = {"authorization": place.admin.headers["authorization"]}
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def answers_as_described(case: Case) -> None:
+        for param in set(values) & set(case.path_parameters or {}):
+            case.path_parameters[param] = values[param]
+        response = case.call(base_url=place.server.url, headers=headers)
+        case.validate_response(response, checks=CHECKS)
+
+    answers_as_described()
+
+
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
