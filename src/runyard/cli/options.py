@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from runyard.cli.exits import Misused
+from runyard.model.errors import RunyardError
 
 if TYPE_CHECKING:
     from runyard.sdk.client import Client
@@ -69,7 +70,11 @@ def connect(options: Options) -> "Client":
 def connect_company(options: CompanyOptions) -> "Client":
     """A client of the company that the options name, or of the only one that the token sees."""
     client = connect(options)
-    client.company = options.company or _only_company(client)
+    try:
+        client.company = options.company or _only_company(client)
+    except RunyardError:
+        client.close()
+        raise
     return client
 
 

@@ -1,0 +1,69 @@
+"""`make demo`, told to its end: real tasks on real data, and what it prints of them."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.house import COMMAND, environment, runyard
+
+CHAPTERS = (
+    "A company",
+    "Deploy",
+    "Zip code",
+    "CSV report",
+    "Meter readings",
+    "Wrong input",
+    "A failing run",
+    "Why is it waiting?",
+    "A schedule",
+    "Your turn",
+)
+
+
+def test_the_demo_comes_to_its_end_and_stops() -> None:
+    told = runyard("demo", DEMO_EXIT="1")
+
+    assert told.returncode == 0, told.stdout[-2000:] + told.stderr
+    places = [told.stdout.index(f"\n{chapter} ─") for chapter in CHAPTERS]
+    assert places == sorted(places)
+    assert '"outputs": {"state": "Texas", "place": "Fort Worth"}' in told.stdout
+    assert "found city='Fort Worth'" in told.stdout
+    assert "| South | 40 | 28,849.43 |" in told.stdout
+    assert "Attempt 1 failed" in told.stdout
+    assert "no place in the United States has the zip code 00000" in told.stdout
+    assert "did you mean zip?" in told.stdout
+    assert "orchestrator_paused" in told.stdout
+    assert "The server has stopped." in told.stdout
+
+
+def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "runyard", "demo", "--data", str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment({}),
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if line.startswith("Ctrl-C"):
+                break
+        listed = runyard(
+            "task", "list", "--json", "--company", "demo", "--data", str(tmp_path / "data")
+        )
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+
+        assert demo.wait(COMMAND) == 0, rest
+    assert '"Zip code"' in listed.stdout
+    assert "The server has stopped." in rest
+
+
+def test_the_demo_needs_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("do not touch")
+
+    refused = runyard("demo", "--data", str(tmp_path))
+
+    assert refused.returncode == 2
+    assert (tmp_path / "mine.txt").read_text() == "do not touch"
