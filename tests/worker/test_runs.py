@@ -1,13 +1,19 @@
 """Runs in real children: what comes back, in every way a run can end."""
 
+import asyncio
 import json
 import os
 import signal
 from datetime import timedelta
 
+import pytest
+
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome
-from runyard.protocol.frames import Begun
+from runyard.protocol.frames import Begun, Drain, Goodbye, Hello, Recalled, Refusal
+from runyard.protocol.memory import memory_pair
+from runyard.worker.settings import WorkerSettings
+from runyard.worker.worker import Worker, WorkerRefused
 from tests.worker.server import a_worker, moment
 
 HEAD = (
@@ -390,3 +396,57 @@ async def test_an_idle_worker_does_nothing_but_give_signs_of_life(server):
     await moment(0.7)
 
     assert [type(frame).__name__ for frame in server.frames[count:]] in ([], ["Heartbeat"])
+
+
+async def test_a_drained_worker_finishes_gives_back_and_leaves(server):
+    version = server.introduce(HEAD + "@task\ndef main() -> None:\n    time.sleep(0.4)\n")
+    leases = server.assign(version, [b"{}"] * 5)
+    await server.begun(leases[0])
+    await server.begun(leases[1])
+
+    server.say(Drain())
+    await server.until(lambda: server.is_closed)
+
+    assert {lease.run_id for lease in leases[:2]} == set(server.ends)
+    [returned] = [frame.runs for frame in server.frames if isinstance(frame, Recalled)]
+    assert set(returned) == set(leases[2:])
+    assert isinstance(server.frames[-1], Goodbye)
+
+
+async def test_a_refused_worker_says_why(folder):
+    theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
+    worker = Worker(theirs, WorkerSettings(folder=folder))
+
+    def refuse(arrived):
+        ours.send(Refusal("token", "expired"))
+
+    ours.listen(refuse, lambda detail: None)
+
+    with pytest.raises(WorkerRefused, match="expired"):
+        await worker.run()
+
+
+async def test_the_worker_says_which_isolation_it_reaches(folder):
+    async with a_worker(folder, own_users=False) as server:
+        hello = server.frames[0]
+
+        assert isinstance(hello, Hello)
+        assert hello.isolation.split(":")[0] in {"confined", "bare"}
+        assert server.worker.nursery.isolation.own_users is False
+
+
+async def test_the_capacity_follows_the_duration_of_runs(folder):
+    async with a_worker(folder, slots=2) as server:
+        version = server.introduce(
+            HEAD + "@task\ndef main(pause: float) -> None:\n    time.sleep(pause)\n"
+        )
+        for lease in server.assign(version, [b'{"pause":0}'] * 300):
+            await server.end_of(lease)
+        await server.run(version, b'{"pause":0}')
+        short = server.capacity
+
+        for _ in range(60):
+            await server.run(version, b'{"pause":0.03}')
+
+        assert short > 20
+        assert server.capacity == 2 * (1 + 2)

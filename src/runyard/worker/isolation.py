@@ -71,6 +71,11 @@ class Isolation(NamedTuple):
             return Level.CONTAINED if self.landlock else Level.OWN_USER
         return Level.CONFINED if self.landlock else Level.BARE
 
+    @property
+    def text(self) -> str:
+        """The level, and why it is not a stronger one."""
+        return ": ".join((self.level, "; ".join(self.reasons))) if self.reasons else self.level
+
 
 def available() -> Isolation:
     """What can be had here; nothing is changed by asking."""

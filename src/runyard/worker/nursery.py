@@ -1,10 +1,12 @@
 """Making children: which zygote forks them, which user and folders they get."""
 
+import asyncio
 import itertools
 import os
 import shutil
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from runyard.worker import isolation
@@ -14,6 +16,13 @@ from runyard.worker.lanes import Supply
 from runyard.worker.packets import ChildSpec
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.zygote import Zygote
+
+START_DURATION = timedelta(seconds=60)
+"""A zygote that has not said in this time that it is ready never will."""
+
+
+class ZygoteNotStarted(Exception):
+    """The worker cannot execute anything here."""
 
 
 class Nursery:
@@ -55,6 +64,24 @@ class Nursery:
     def zygotes(self) -> tuple[Zygote, ...]:
         """Every zygote."""
         return tuple(self._zygotes.values())
+
+    async def warm(self, environment: Environment) -> None:
+        """Have this environment's zygote ready, and learn from it what isolation there is.
+
+        Raises ZygoteNotStarted.
+        """
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        zygote = self._zygote(environment)
+        zygote.when_ready(lambda: ready.set_result(None))
+        try:
+            async with asyncio.timeout(START_DURATION.total_seconds()):
+                await ready
+        except TimeoutError:
+            raise ZygoteNotStarted(f"{environment.python} did not start") from None
+        reasons = self.isolation.reasons
+        if self.isolation.own_users and not zygote.own_users:
+            reasons = (*reasons, zygote.detail or "the worker is told not to use other users")
+        self.isolation = self.isolation._replace(own_users=zygote.own_users, reasons=reasons)
 
     def start(self, supply: Supply, audience: Audience) -> Child:
         """A new child; it can be sent packets at once, though it comes to life a little later."""

@@ -118,6 +118,7 @@ class Worker:
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 
     async def _converse(self) -> None:
+        await self._nursery.warm(self._supplies.base)
         self._transport.listen(self._receive, self._closed)
         self._transport.send(self._session.greet(self._hello(), self._now()))
         stopping = self._loop.create_task(self._stopping.wait())
@@ -165,7 +166,7 @@ class Worker:
             python=platform.python_version(),
             slots=settings.slots,
             labels=settings.labels,
-            isolation=self._nursery.isolation.level,
+            isolation=self._nursery.isolation.text,
         )
 
     # ------------------------------------------------------------ frames
