@@ -97,15 +97,17 @@ class Maintenance:
     # ------------------------------------------------------------ stage
 
     async def stage(self) -> None:
-        """Queue what has become due and fire schedules, all of it."""
-        while True:
+        """Queue what has become due and fire schedules, all of it. Looking writes nothing."""
+        while await self._has_due_runs():
             staged = await self._store.runs.stage(self._clock.now(), STAGED_AT_ONCE)
             for gate, company, _ in staged:
                 self._dispatcher.notice(gate, company)
-            if sum(count for _, _, count in staged) < STAGED_AT_ONCE:
-                break
         while await self._schedules.fire_due(FIRED_AT_ONCE) == FIRED_AT_ONCE:
             pass
+
+    async def _has_due_runs(self) -> bool:
+        due_at = await self._store.runs.next_due_at()
+        return due_at is not None and due_at <= self._clock.now()
 
     async def _stage_forever(self) -> None:
         while True:
