@@ -119,20 +119,30 @@ UPDATE runs
 RETURNING runs.*;
 
 -- name: clean_gate(company_id, gate_id, at, limit)<!
--- Cancel runs of a gate that are preparing, scheduled or queued and have never begun. The rows are
--- locked first: one that a claim is just taking is waited for, and looked at again.
-WITH cleaned AS MATERIALIZED (
+-- Cancel runs of a gate that are queued, scheduled or preparing and have never begun. Each state has
+-- an index of its own. The rows are locked before they are changed: one that a claim is just taking
+-- is waited for, and looked at again.
+WITH candidates AS MATERIALIZED (
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt = 0
+     UNION ALL
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt = 0
+     UNION ALL
     SELECT id FROM runs
      WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
-       AND state IN (1, 2, 3) AND state < 6
-     ORDER BY created_at, id
+       AND state = 1 AND state IN (0, 1)
      LIMIT :limit
-       FOR UPDATE
+), cleaned AS MATERIALIZED (
+    SELECT runs.id
+      FROM candidates
+      JOIN runs ON runs.id = candidates.id
+     WHERE runs.company_id = :company_id AND state + 0 IN (1, 2, 3) AND attempt = 0
+     ORDER BY runs.id
+       FOR UPDATE OF runs
 )
 UPDATE runs
    SET state = 8, cause = 26, finished_at = :at
   FROM cleaned
- WHERE runs.id = cleaned.id AND state + 0 IN (1, 2, 3)
+ WHERE runs.id = cleaned.id
 RETURNING runs.id;
 
 -- name: stage_runs(now, limit)<!
