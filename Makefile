@@ -53,6 +53,8 @@ torture: venv ## kill, stop and cut off everything, then look for lost runs
 docs: venv ## write the documents that are generated from code
 	@$(BIN)/python -m tools.state_diagram
 	@$(BIN)/python -m tools.cli_page
+	@$(BIN)/python -m tools.settings_page
+	@$(BIN)/python -m tools.api_page
 
 format: venv ## let ruff format the code and fix what it can
 	@$(BIN)/ruff check --fix .

@@ -7,7 +7,19 @@ from pathlib import Path
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
-from runyard.stores.base import StoreStatistics, WriteClass
+from runyard.stores.base import (
+    Blobs,
+    Companies,
+    Files,
+    Logs,
+    Runs,
+    Schedules,
+    StoreStatistics,
+    Tasks,
+    Tokens,
+    Workers,
+    WriteClass,
+)
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
@@ -56,15 +68,15 @@ class PostgresStore:
         self._readers = readers
         self._opening = opening
         self.incarnation = opening.incarnation
-        self.blobs = LocalBlobs(blobs_folder, self._digests_in_use)
-        self.runs = RunTable(db, logs, self.blobs)
-        self.tasks = TaskTable(db)
-        self.companies = CompanyTable(db)
-        self.tokens = TokenTable(db)
-        self.workers = WorkerTable(db)
-        self.schedules = ScheduleTable(db, self.blobs)
-        self.logs = LogTable(logs)
-        self.files = FileTable(db)
+        self.blobs: Blobs = LocalBlobs(blobs_folder, self._digests_in_use)
+        self.runs: Runs = RunTable(db, logs, self.blobs)
+        self.tasks: Tasks = TaskTable(db)
+        self.companies: Companies = CompanyTable(db)
+        self.tokens: Tokens = TokenTable(db)
+        self.workers: Workers = WorkerTable(db)
+        self.schedules: Schedules = ScheduleTable(db, self.blobs)
+        self.logs: Logs = LogTable(logs)
+        self.files: Files = FileTable(db)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""

@@ -1,0 +1,308 @@
+"""A server as a whole: how it starts, what it leaves behind, how it stops."""
+
+import asyncio
+import os
+import ssl
+import stat
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from runyard.engine.clock import SystemClock
+from runyard.model.errors import Overloaded
+from runyard.model.tokens import Role
+from runyard.server.app import open_server
+from runyard.server.http import AddressTaken
+from tests.support.server import (
+    HandWorker,
+    a_secret,
+    administrator_secret,
+    client_of,
+    running_server,
+    settings_of,
+)
+
+ZIP = {"content-type": "application/zip"}
+START = {"task": "Zip code", "input": {"zip": "76131"}}
+
+
+async def test_the_first_start_leaves_an_administrators_token_for_its_owner_alone(
+    memory_path: Path,
+) -> None:
+    folder = memory_path / "data"
+
+    async with running_server(folder) as server:
+        token = folder / "admin.token"
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert (folder / "address").read_text().strip() == server.url
+        async with client_of(server, administrator_secret(server)) as admin:
+            assert (await admin.get("/doctor")).status_code == 200
+            first = token.read_text()
+
+    async with running_server(folder) as server:
+        assert token.read_text() == first
+        assert len(await server.engine.tokens.list(None)) == 1
+
+
+async def test_a_token_file_that_was_taken_away_does_not_come_back(memory_path: Path) -> None:
+    async with running_server(memory_path):
+        (memory_path / "admin.token").unlink()
+
+    async with running_server(memory_path):
+        assert not (memory_path / "admin.token").exists()
+
+
+async def test_a_taken_address_is_told_before_anything_is_opened(memory_path: Path) -> None:
+    async with running_server(memory_path / "one") as server:
+        port = int(server.url.rpartition(":")[2])
+
+        with pytest.raises(AddressTaken, match=str(port)):
+            async with open_server(settings_of(memory_path / "two", port=port)):
+                pass
+
+    assert not list((memory_path / "two").iterdir())
+
+
+async def test_probes_need_no_token_and_metrics_one_of_the_installation(memory_path: Path) -> None:
+    async with running_server(memory_path) as server, httpx.AsyncClient() as anyone:
+        await server.engine.companies.create("acme")
+        of_acme = await a_secret(server, "acme", Role.ADMINISTRATOR)
+        viewer = await a_secret(server, None, Role.VIEWER)
+
+        alive = await anyone.get(f"{server.url}/healthz")
+        ready = await anyone.get(f"{server.url}/readyz")
+        statuses = [
+            (await anyone.get(f"{server.url}/metrics", headers=headers)).status_code
+            for headers in (
+                {},
+                {"authorization": f"Bearer {of_acme}"},
+                {"authorization": f"Bearer {viewer}"},
+            )
+        ]
+        metrics = await anyone.get(
+            f"{server.url}/metrics", headers={"authorization": f"Bearer {viewer}"}
+        )
+        server.house.streams.end()
+        stopping = await anyone.get(f"{server.url}/readyz")
+
+    assert (alive.status_code, ready.status_code, stopping.status_code) == (200, 200, 503)
+    assert statuses == [401, 403, 200]
+    assert "runyard_store_groups_total" in metrics.text
+    assert 'runyard_http_answers_total{route="is_alive",status="200"} 1.0' in metrics.text
+
+
+async def test_unknown_addresses_and_methods_are_problems(memory_path: Path) -> None:
+    async with running_server(memory_path) as server, httpx.AsyncClient() as anyone:
+        nowhere = await anyone.get(f"{server.url}/nowhere")
+        method = await anyone.delete(f"{server.url}/healthz")
+        options = await anyone.options(f"{server.url}/healthz")
+        head = await anyone.head(f"{server.url}/healthz")
+
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "route_not_found")
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert method.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    assert (head.status_code, head.content) == (200, b"")
+    assert nowhere.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in nowhere.headers
+
+
+async def test_a_defect_is_told_by_a_trace_and_no_more(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_server(memory_path) as server:
+
+        async def broken() -> None:
+            raise RuntimeError("a secret thing")
+
+        monkeypatch.setattr(server.engine.companies, "list", broken)
+        async with client_of(server, administrator_secret(server)) as admin:
+            answer = await admin.get("/companies")
+
+    trace = answer.json()["detail"].rpartition(" ")[2]
+    assert answer.status_code == 500
+    assert "a secret thing" not in answer.text
+    assert trace in capsys.readouterr().err
+
+
+async def a_company_with_a_task(
+    server, opened: AsyncExitStack
+) -> tuple[HandWorker, httpx.AsyncClient]:
+    worker = HandWorker(server.engine)
+    await worker.connect()
+    await server.engine.companies.create("acme")
+    secret = await a_secret(server, "acme")
+    acme = await opened.enter_async_context(client_of(server, secret, "/companies/acme"))
+    deployed = await acme.post("/bundles?name=x", content=b"zip", headers=ZIP)
+    assert deployed.status_code == 201
+    return worker, acme
+
+
+async def test_stopping_takes_nothing_new_ends_streams_and_waits_for_running_runs(
+    memory_path: Path,
+) -> None:
+    async with running_server(memory_path) as server, AsyncExitStack() as opened:
+        worker, acme = await a_company_with_a_task(server, opened)
+        run = (await acme.post("/runs", json=START)).json()["id"]
+        await worker.begins(run)
+
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(acme.get("/events"))
+            stopping = group.create_task(server.stop())
+            await watching
+            refused = await acme.post("/runs", json=START)
+            assert not stopping.done()
+            await worker.ends(run)
+
+        assert stopping.result() is True
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "stopping"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (await acme.get(f"/runs/{run}")).json()["state"] == "completed"
+
+
+async def test_what_still_runs_after_the_drain_time_is_not_waited_for(memory_path: Path) -> None:
+    drain = timedelta(milliseconds=200)
+    async with running_server(memory_path, drain=drain) as server, AsyncExitStack() as opened:
+        worker, acme = await a_company_with_a_task(server, opened)
+        run = (await acme.post("/runs", json=START)).json()["id"]
+        await worker.begins(run)
+
+        assert await server.stop() is False
+
+
+async def test_an_overloaded_server_refuses_starts_before_it_reads_them(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_server(memory_path) as server, AsyncExitStack() as opened:
+        _, acme = await a_company_with_a_task(server, opened)
+        tries = 0
+
+        async def full(*_args: object, **_kwargs: object) -> None:
+            nonlocal tries
+            tries += 1
+            raise Overloaded("too much is waiting", retry_after=timedelta(milliseconds=300))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(server.engine.starts, "start", full)
+            first = await acme.post("/runs", json=START)
+            second = await acme.post("/runs", json=START)
+        assert (first.status_code, second.status_code, tries) == (503, 503, 1)
+        assert second.headers["retry-after"] == "1"
+        assert second.json()["code"] == "overloaded"
+
+        await SystemClock().wait(asyncio.Event(), timedelta(milliseconds=400))
+        assert (await acme.post("/runs", json=START)).status_code == 201
+
+
+async def test_with_a_certificate_the_server_speaks_tls(memory_path: Path) -> None:
+    certificate, key = self_signed(memory_path)
+    settings = {"tls_cert": str(certificate), "tls_key": str(key)}
+
+    async with running_server(memory_path / "data", **settings) as server:
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        async with httpx.AsyncClient(verify=trusting) as anyone:
+            answer = await anyone.get(f"{server.url}/healthz")
+
+    assert server.url.startswith("https://127.0.0.1:")
+    assert answer.status_code == 200
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine's own address and its key."""
+    import ipaddress
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "runyard")])
+    now = SystemClock().now()
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+async def test_no_secret_is_kept_or_printed(
+    memory_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_server(memory_path) as server, AsyncExitStack() as opened:
+        _, acme = await a_company_with_a_task(server, opened)
+        made = [(await acme.post("/tokens")).json()["secret"] for _ in range(3)]
+        for secret in made:
+            async with client_of(server, secret) as client:
+                await client.get("/companies")
+        secrets = [*made, administrator_secret(server)]
+
+    printed = capsys.readouterr()
+    assert kept_in(memory_path, secrets) == []
+    assert not any(secret in printed.err + printed.out for secret in secrets)
+
+
+def kept_in(folder: Path, secrets: list[str]) -> list[tuple[str, str]]:
+    """Files of a data folder with any of these in them, but for the one that is for it."""
+    return [
+        (path.name, secret)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "admin.token"
+        for secret in secrets
+        if secret.encode() in path.read_bytes()
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who owns /proc/self is seen only by another user")
+async def test_the_server_cannot_be_looked_into_by_its_own_user(memory_path: Path) -> None:
+    import ctypes
+
+    async with running_server(memory_path):
+        dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
+
+    assert dumpable == 0
+
+
+async def test_the_api_answers_the_same_on_postgresql(memory_path: Path, postgres_dsn: str) -> None:
+    async with running_server(memory_path, postgres_dsn) as server, AsyncExitStack() as opened:
+        worker, acme = await a_company_with_a_task(server, opened)
+        started = await acme.post(
+            "/runs", json={"runs": [START] * 3}, headers={"idempotency-key": "k"}
+        )
+        repeated = await acme.post(
+            "/runs", json={"runs": [START] * 3}, headers={"idempotency-key": "k"}
+        )
+        run = started.json()["runs"][0]["id"]
+        await worker.begins(run)
+        await worker.logs(run, "one")
+        await worker.ends(run)
+        waited = await acme.get(f"/runs/{run}/wait")
+        events = await acme.get(f"/runs/{run}/events")
+        listed = await acme.get("/runs?state=completed&values=true")
+
+    first, again = ([run["id"] for run in s.json()["runs"]] for s in (started, repeated))
+    assert first == again
+    assert waited.json()["outputs"] == {"place": "Fort Worth"}
+    assert events.text.count("event: ") == 2
+    assert [item["id"] for item in listed.json()["items"]] == [run]
