@@ -32,7 +32,7 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "| South | 40 | 28,849.43 |" in told.stdout
     assert "Attempt 1 failed" in told.stdout
     assert "no place in the United States has the zip code 00000" in told.stdout
-    assert "did you mean zip?" in told.stdout
+    assert "did you mean orders?" in told.stdout
     assert "orchestrator_paused" in told.stdout
     assert "The server has stopped." in told.stdout
 

@@ -89,7 +89,7 @@ class Story:
     def _refuse(self, client: Client) -> None:
         chapter("Wrong input", "Everything that is wrong is said at once; no run begins.")
         try:
-            client.start(ZIP_CODE, {"zip": 76131, "zpi": "76131"})
+            client.start(CSV_REPORT, {"order": {"file": 1}, "delimiter": 5})
         except InputRefused:
             return
         raise WrongEnding("wrong input was accepted")
@@ -179,6 +179,8 @@ def _program() -> str:
     if which("runyard"):
         return "runyard"
     called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{sys.executable} -m runyard"
     here = Path.cwd()
     return str(called.relative_to(here) if called.is_relative_to(here) else called)
 

@@ -1,0 +1,87 @@
+"""The README and the tutorial, followed to the letter by a shell."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.house import environment, running_house
+
+REPOSITORY = Path(__file__).parents[2]
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+SAVED_AS = re.compile(r"`([\w.-]+)`:\s*\Z")
+OF_THE_READER = ("make ", "source ", "runyard serve")
+"""Lines that the reader does and the test has done."""
+PATIENCE = 110.0
+
+
+def pieces(document: Path) -> Iterator[tuple[str, str]]:
+    """What a reader does, in order: ("sh", commands), or a file's name and its content."""
+    text = document.read_text()
+    for fence in FENCE.finditer(text):
+        saved = SAVED_AS.search(text, 0, fence.start())
+        if saved is not None:
+            yield saved[1], fence[2]
+        elif fence[1] == "sh":
+            yield "sh", fence[2]
+
+
+def script(document: Path) -> str:
+    """The whole document as one shell script."""
+    lines = ["set -eu -o pipefail"]
+    for name, content in pieces(document):
+        if name == "sh":
+            lines += [line for line in content.splitlines() if not line.startswith(OF_THE_READER)]
+        else:
+            lines += [f"cat > {name} <<'END OF FILE'", content.rstrip("\n"), "END OF FILE"]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (
+            "README.md",
+            ("greeting number 2", "Hello World!", "completed {'result': 'Hello World!'}"),
+        ),
+        (
+            "docs/tutorial.md",
+            (
+                "as expected",
+                "Cable: 50 missing",
+                "Brightside,Cable,50",
+                "did you mean stock?",
+                "exit code 4",
+                "invalid literal for int() with base 10: 'four'",
+                "exit code 1",
+                "returned_with_errors",
+                "30 6 * * 1-5 (Europe/Berlin)",
+                "is paused",
+                "completed 58 pieces",
+            ),
+        ),
+    ],
+)
+def test_a_document_can_be_followed_word_for_word(
+    document: str, expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = f"{Path(sys.executable).parent}:{environment({})['PATH']}"
+    with running_house(tmp_path / "runyard-data") as house:
+        commands = script(REPOSITORY / document).replace("http://127.0.0.1:7070", house.url)
+        followed = subprocess.run(
+            ["bash", "-c", commands],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            env=environment({"PATH": path}),
+            check=False,
+        )
+
+    assert followed.returncode == 0, followed.stdout
+    for phrase in expected:
+        assert phrase in followed.stdout
