@@ -87,6 +87,7 @@ FROM_SERVER = [
     frames.Inspect(request=1, company_id=CompanyId(1), company="acme", bundle_digest="d"),
     frames.BlobPart("digest", 0, b"data", 4),
     frames.FileStored(1, FileId(2)),
+    frames.FileTaken(1, 4096),
     frames.Drain(),
 ]
 

@@ -26,6 +26,7 @@ from runyard.protocol.frames import (
     FileOffered,
     FilePart,
     FileStored,
+    FileTaken,
     FromServer,
     FromWorker,
     Heartbeat,
@@ -67,6 +68,8 @@ class Server:
         self.kept: list[tuple[FileOffered, bytes]] = []
         self.capacity = 0
         self.lose_steps = False
+        self.takes_files = True
+        self.refuses_files = ""
         self._changed = asyncio.Event()
         self._next_run = 1000
         self._next_version = 1
@@ -114,10 +117,14 @@ class Server:
                 self._send_blob(frame)
             case FileOffered():
                 self.files[frame.transfer] = (frame, b"")
+                if self.refuses_files:
+                    self.say(FileStored(frame.transfer, None, self.refuses_files))
             case FilePart(transfer, data, last):
                 offered, before = self.files[transfer]
                 self.files[transfer] = (offered, before + data)
-                if last:
+                if self.takes_files and not self.refuses_files:
+                    self.take_files()
+                if last and not self.refuses_files:
                     self.kept.append(self.files[transfer])
                     self.say(FileStored(transfer, FileId(7000 + transfer)))
             case StepDone(request):
@@ -133,6 +140,13 @@ class Server:
         for start in range(0, max(len(blob), 1), 100_000):
             part = blob[start : start + 100_000]
             self.say(BlobPart(wanted.digest, start, part, len(blob)))
+
+    def take_files(self) -> None:
+        for transfer, (_, data) in self.files.items():
+            self.say(FileTaken(transfer, len(data)))
+
+    def received(self) -> int:
+        return sum(len(data) for _, data in self.files.values())
 
     # ------------------------------------------------------------ to the worker
 

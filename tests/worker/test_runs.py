@@ -1,6 +1,7 @@
 """Runs in real children: what comes back, in every way a run can end."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -10,8 +11,9 @@ import pytest
 
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome
-from runyard.protocol.frames import Begun, Drain, Goodbye, Hello, Recalled, Refusal
+from runyard.protocol.frames import FILE_WINDOW, Begun, Drain, Goodbye, Hello, Recalled, Refusal
 from runyard.protocol.memory import memory_pair
+from runyard.worker import packets
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.worker import Worker, WorkerRefused
 from tests.worker.server import a_worker, moment
@@ -318,6 +320,40 @@ async def test_files_come_with_the_input_and_go_with_the_output(server):
     assert outputs(end)["result"]["size"] == len(data)
 
 
+async def test_a_large_file_is_sent_no_faster_than_the_server_takes_it(server):
+    version = server.introduce(
+        HEAD
+        + "@task\ndef main() -> File:\n"
+        + "    return File.write('big', b'0123456789' * 1_500_000)\n"
+    )
+    server.takes_files = False
+    [lease] = server.assign(version)
+    await server.until(lambda: server.received() >= FILE_WINDOW)
+    await moment(0.3)
+    assert server.received() < FILE_WINDOW + 200_000
+
+    server.takes_files = True
+    server.take_files()
+    end = await server.end_of(lease)
+
+    assert end.outcome is Outcome.RETURNED, end.error
+    [(_, data)] = server.kept
+    assert data == b"0123456789" * 1_500_000
+
+
+@pytest.mark.parametrize("size", [0, 10, 1_000_000, 15_000_000])
+async def test_a_file_that_the_server_refuses_ends_the_run_with_the_reason(server, size):
+    server.refuses_files = "no room"
+    version = server.introduce(
+        HEAD + f"@task\ndef main() -> File:\n    return File.write('big', b'x' * {size})\n"
+    )
+
+    end = await server.run(version)
+
+    assert end.outcome in (Outcome.OUTPUT_INVALID, Outcome.RAISED)
+    assert "no room" in end.error.message
+
+
 async def test_each_run_stands_in_an_empty_folder_of_its_own(server):
     version = server.introduce(
         HEAD
@@ -450,3 +486,49 @@ async def test_the_capacity_follows_the_duration_of_runs(folder):
 
         assert short > 20
         assert server.capacity == 2 * (1 + 2)
+
+
+async def test_an_output_that_is_too_large_is_refused_with_its_size(server):
+    version = server.introduce(HEAD + "@task\ndef main() -> str:\n    return 'x' * 5_000_000\n")
+
+    end = await server.run(version)
+
+    assert end.outcome is Outcome.OUTPUT_INVALID
+    assert "5,000,0" in end.error.message
+
+
+MISCHIEF = """
+@task
+def main(packets: list) -> None:
+    import socket, base64
+    for number in range(3, 200):
+        try:
+            channel = socket.socket(fileno=os.dup(number))
+        except OSError:
+            continue
+        for packet in packets:
+            channel.send(base64.b64decode(packet))
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"no packet at all"],
+        [packets.encode(packets.Finished(1, "returned", 1.0, 2.0))],
+        [packets.encode(packets.Started(1001, 1.0))],
+        [packets.encode(packets.Finished(1001, "perfect", 1.0, 2.0))],
+        [packets.encode(packets.FileBytes(b"x", last=True))],
+        [packets.encode(packets.Piece(b"x" * 90_000))] * 250,
+        [packets.encode(packets.FileStarted(1001, "a", "text/plain", 1))] * 2,
+    ],
+)
+async def test_a_run_that_says_what_no_child_says_is_ended(server, said):
+    version = server.introduce(HEAD + MISCHIEF)
+    texts = [base64.b64encode(packet).decode() for packet in said]
+
+    end = await server.run(version, json.dumps({"packets": texts}).encode())
+
+    assert end.outcome is Outcome.RAISED
+    assert end.error.kind == "ChannelBroken"

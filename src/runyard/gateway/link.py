@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias, assert_never
 
 from msgspec import Raw
@@ -173,7 +174,7 @@ class WorkerLink:
             case frames.Goodbye(detail):
                 self._transport.close(detail or "the worker left")
             case frames.FileOffered():
-                self._transfers[frame.transfer] = Transfer()
+                self._transfers[frame.transfer] = Transfer(partial(self._say_taken, frame.transfer))
                 self._spawn(self._keep_file(session, frame))
             case frames.Progress(run, token, done, total):
                 self._engine.attempts.progressed(session, run, token, done, total)
@@ -313,6 +314,9 @@ class WorkerLink:
             return  # the link is closed; nobody waits for an answer
         finally:
             del self._transfers[offered.transfer]
+
+    def _say_taken(self, transfer: int, received: int) -> None:
+        self._transport.send(frames.FileTaken(transfer, received))
 
     def _now(self) -> Monotonic:
         return Monotonic(self._engine.clock.monotonic().total_seconds())

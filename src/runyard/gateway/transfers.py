@@ -1,16 +1,19 @@
 """Files that runs return, part by part."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from runyard.protocol.frames import FilePart
+from runyard.protocol.frames import FILE_WINDOW, FilePart
 
 
 class Transfer:
     """One file on its way in. Parts may come before anybody reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Callable[[int], None]) -> None:
+        """`taken` is told the bytes so far whenever the sender may wait for that."""
         self._parts: asyncio.Queue[FilePart | None] = asyncio.Queue()
+        self._taken = taken
+        self._received = 0
 
     def add(self, part: FilePart) -> None:
         """The next part has come."""
@@ -29,3 +32,6 @@ class Transfer:
             yield part.data
             if part.last:
                 return
+            before, self._received = self._received, self._received + len(part.data)
+            if before // FILE_WINDOW != self._received // FILE_WINDOW:
+                self._taken(self._received)

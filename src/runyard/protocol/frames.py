@@ -15,6 +15,8 @@ from runyard.model.tasks import Declaration
 PROTOCOL_VERSIONS = (1,)
 PART_SIZE = 256 * 1024
 """Most bytes of a blob in one frame."""
+FILE_WINDOW = 4 * 1024 * 1024
+"""Bytes of an offered file after which its sender waits until the server has taken them."""
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -318,6 +320,13 @@ class FileStored(Frame, frozen=True, tag="file_stored"):
     detail: str = ""
 
 
+class FileTaken(Frame, frozen=True, tag="file_taken"):
+    """So many bytes of an offered file are on their way to the disk; more may be sent."""
+
+    transfer: int
+    received: int
+
+
 class Drain(Frame, frozen=True, tag="drain"):
     """Take no further runs, finish what has begun, then say goodbye."""
 
@@ -352,5 +361,6 @@ FromServer = (
     | Inspect
     | BlobPart
     | FileStored
+    | FileTaken
     | Drain
 )

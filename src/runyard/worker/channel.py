@@ -15,11 +15,13 @@ import msgspec
 
 from runyard.model.files import FileReference
 from runyard.model.logs import LogLevel
+from runyard.protocol.frames import FILE_WINDOW
 from runyard.worker.clock import monotonic, wall
 from runyard.worker.packets import (
     INLINE_LIMIT,
     PACKET_LIMIT,
     PIECE_SIZE,
+    VALUE_LIMIT,
     FileBytes,
     FileStarted,
     FromChild,
@@ -109,6 +111,8 @@ class ChildChannel:
 
     def record(self, name: str, occurrence: int, value: bytes) -> None:
         """Record a step's result; returns once it is on disk."""
+        if len(value) > VALUE_LIMIT:
+            raise ValueError(f"the step {name!r} returned more than {VALUE_LIMIT:,} bytes")
         with self._question:
             pieces = 0
             if len(value) > INLINE_LIMIT:
@@ -138,8 +142,10 @@ class ChildChannel:
                 data = file.read(min(PIECE_SIZE, size - sent))
                 if not data:
                     raise FileNotKept(f"{name} became shorter while it was being stored")
-                sent += len(data)
+                windows, sent = sent // FILE_WINDOW, sent + len(data)
                 self._say(FileBytes(data, sent == size))
+                if sent < size and sent // FILE_WINDOW != windows:
+                    self._wait_for_answer()
             if not size:
                 self._say(FileBytes(b"", last=True))
             value = self._wait_for_answer()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from runyard.model.logs import LogLevel
 from runyard.worker.execution import Ending, Execution
-from runyard.worker.packets import PACKET_LIMIT, Answer, encode
+from runyard.worker.packets import PACKET_LIMIT, PIECES_LIMIT, Answer, encode
 from runyard.worker.zygote import Zygote
 
 PIPE_SIZE = 256 * 1024
@@ -58,7 +58,8 @@ class Child:
         """For which run Runyard ended it."""
         self.deaths: list[int] = []
         """The runs whose end was asked for and that end with it."""
-        self.pieces: list[bytes] = []
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
         self.announced_signal: int | None = None
         self.idle_since = 0.0
         self.audience = audience
@@ -108,6 +109,18 @@ class Child:
             self._answers.send(encode(answer))
         except OSError:
             return  # It has died since it asked.
+
+    def add_piece(self, data: bytes) -> None:
+        """Keep part of a value until the packet that it belongs to; raises ValueError."""
+        self._pieces_size += len(data)
+        if self._pieces_size > PIECES_LIMIT:
+            raise ValueError("pieces of no value")
+        self._pieces.append(data)
+
+    def take_pieces(self) -> bytes:
+        """The value that the pieces since the last one make."""
+        pieces, self._pieces, self._pieces_size = self._pieces, [], 0
+        return b"".join(pieces)
 
     def take_back(self) -> list[bytes]:
         """The packets that the child has not taken; it will not see them any more."""

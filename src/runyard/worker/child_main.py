@@ -22,6 +22,7 @@ from runyard.worker.packets import (
     INLINE_LIMIT,
     PACKET_LIMIT,
     PIECE_SIZE,
+    VALUE_LIMIT,
     WORK_FILE,
     ChildSpec,
     Examine,
@@ -185,6 +186,8 @@ class Child:
             output = task.call(work.input, context, self._channel)
         except runtime.TaskFailed as failure:
             return failure.outcome, None, failure.error
+        if output is not None and len(output) > VALUE_LIMIT:
+            return Outcome.OUTPUT_INVALID, None, _too_large(len(output))
         return Outcome.RETURNED, output, None
 
     def _load(self, work: Work) -> runtime.LoadedTask:
@@ -277,6 +280,11 @@ class Child:
 
 def _problem(refused: runtime.CodeRefused) -> CodeProblem:
     return CodeProblem(reason=refused.detail, file=refused.file, line=refused.line)
+
+
+def _too_large(size: int) -> RunError:
+    message = f"its output has {size:,} bytes; at most {VALUE_LIMIT:,} are allowed: return a file"
+    return RunError(kind="OutputTooLarge", message=message)
 
 
 def _announce_self_kills(channel: ChildChannel) -> None:

@@ -19,6 +19,7 @@ from runyard.worker.descendants import descendants_of, memory_of
 from runyard.worker.lanes import Supply
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
+    PIECES_LIMIT,
     Examine,
     Examined,
     FromChild,
@@ -67,7 +68,7 @@ class Hearing:
         except msgspec.DecodeError:
             return
         match packet:
-            case Piece(piece):
+            case Piece(piece) if sum(map(len, self.pieces)) < PIECES_LIMIT:
                 self.pieces.append(piece)
             case Surveyed() | Examined() if not self.answer.done():
                 self.answer.set_result(packet)

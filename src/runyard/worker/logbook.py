@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.protocol.frames import LogLines
@@ -117,16 +119,20 @@ class LogBook:
                 LogLine(chunk.first + index, at, chunk.level, text.rstrip("\r"), self._attempt)
                 for index, text in enumerate(texts)
             ]
-        return [
-            LogLine(
-                chunk.first + index,
-                instant(line.at),
-                LogLevel(line.level),
-                line.text,
-                self._attempt,
-            )
-            for index, line in enumerate(decode_lines(chunk.body))
-        ]
+        try:
+            return [
+                LogLine(
+                    chunk.first + index,
+                    instant(line.at),
+                    LogLevel(line.level),
+                    line.text,
+                    self._attempt,
+                )
+                for index, line in enumerate(decode_lines(chunk.body))
+            ]
+        except (msgspec.DecodeError, ValueError, OverflowError, OSError):
+            # Not from the SDK: something else wrote to the child's channel.
+            return []
 
 
 class LineSplitter:

@@ -19,6 +19,10 @@ WORK_FILE = "work"
 """Name of the file that holds a `Work` which is too large for a packet."""
 PACKET_LIMIT = 160 * 1024
 """More than the largest packet."""
+VALUE_LIMIT = 4 * 1024 * 1024
+"""Most bytes of an output or of a step's result."""
+PIECES_LIMIT = 4 * VALUE_LIMIT
+"""Bytes of pieces that the worker takes from a child before it thinks it mad."""
 PIECE_SIZE = 96 * 1024
 """Bytes of a large value or of a file in one packet."""
 

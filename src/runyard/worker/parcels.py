@@ -8,9 +8,11 @@ import msgspec
 
 from runyard.model.files import FileReference
 from runyard.protocol.frames import (
+    FILE_WINDOW,
     FileOffered,
     FilePart,
     FileStored,
+    FileTaken,
     FromWorker,
     Progress,
     StepDone,
@@ -37,6 +39,11 @@ class Transfer:
         self.offer = packet
         self.hash = hashlib.sha256()
         self.sent = 0
+        self.awaited: int | None = None
+        """Bytes that the server must have taken before the child may go on."""
+        self.is_complete = False
+        self.refusal: FileStored | None = None
+        """Came while the child was still sending; it is told at its next stop."""
 
     def reference(self, stored: FileStored) -> bytes | None:
         """How the run's output refers to the stored file, or None when it is refused."""
@@ -104,8 +111,22 @@ class Parcels:
         transfer = self._transfers.pop(frame.transfer, None)
         if transfer is None:
             return
+        if transfer.is_complete or transfer.awaited is not None:
+            self._answer(transfer, frame)
+        else:
+            transfer.refusal = frame
+
+    def _answer(self, transfer: Transfer, frame: FileStored) -> None:
         self._transfer_of.pop(transfer.child, None)
         transfer.child.answer(Answer(transfer.reference(frame), frame.detail))
+
+    def taken(self, frame: FileTaken) -> None:
+        """The server has taken this much of a file."""
+        transfer = self._transfers.get(frame.transfer)
+        if transfer is None or transfer.awaited is None or frame.received < transfer.awaited:
+            return
+        transfer.awaited = None
+        transfer.child.answer(Answer(b""))
 
     def forget(self, child: Child) -> None:
         """The child is dead: nobody waits for its answers."""
@@ -117,8 +138,9 @@ class Parcels:
     def _record(self, child: Child, execution: Execution, packet: StepTaken) -> None:
         value = packet.value
         if packet.pieces:
-            pieces, child.pieces = child.pieces[-packet.pieces :], []
-            value = b"".join(pieces)
+            value = child.take_pieces()
+        if any(asker is child for asker, _ in self._steps.values()):
+            raise ValueError("a step before the last one was answered")
         request = self._ask()
         self._steps[request] = (child, execution)
         self._send(
@@ -133,6 +155,8 @@ class Parcels:
         )
 
     def _offer(self, child: Child, execution: Execution, packet: FileStarted) -> None:
+        if child in self._transfer_of:
+            raise ValueError("a file before the last one was kept")
         transfer = Transfer(next(self._numbers), child, packet)
         self._transfers[transfer.number] = self._transfer_of[child] = transfer
         self._send(
@@ -150,8 +174,16 @@ class Parcels:
         transfer = self._transfer_of.get(child)
         if transfer is None:
             raise ValueError("bytes of a file that was never offered")
+        windows = transfer.sent // FILE_WINDOW
         transfer.sent += len(packet.data)
-        if transfer.sent > transfer.offer.size:
-            raise ValueError("more bytes of a file than were offered")
+        if transfer.sent > transfer.offer.size or transfer.awaited is not None:
+            raise ValueError("more bytes of a file than were offered or may be sent now")
+        if not packet.last and transfer.sent // FILE_WINDOW != windows:
+            transfer.awaited = transfer.sent // FILE_WINDOW * FILE_WINDOW
+        transfer.is_complete = packet.last
+        if transfer.refusal is not None:
+            if packet.last or transfer.awaited is not None:
+                self._answer(transfer, transfer.refusal)
+            return
         transfer.hash.update(packet.data)
         self._send(FilePart(transfer.number, packet.data, packet.last))

@@ -374,7 +374,7 @@ class Pool:
 
     def _has_started(self, child: Child, packet: Started) -> None:
         execution = child.pipeline[0]
-        if execution.run_id != packet.run_id:
+        if execution.run_id != packet.run_id or execution.has_begun:
             raise ValueError("a run began that is not the child's next one")
         execution.begun_at = packet.at
         child.known.add(int(execution.assignment.version_id))
@@ -385,6 +385,7 @@ class Pool:
         execution = child.pipeline[0]
         if execution.run_id != packet.run_id or execution.begun_at is None:
             raise ValueError("a run ended that had not begun")
+        end = _end_as_told(execution, packet, _output(child, packet))
         child.read_streams()
         self._end_of_streams(child, execution)
         child.pipeline.popleft()
@@ -393,7 +394,7 @@ class Pool:
             child.resident = packet.resident
         lane = self._lane_of[child]
         self._learn(lane, packet.finished_at - execution.begun_at)
-        self._finish(execution, _end_as_told(execution, packet, _output(child, packet)))
+        self._finish(execution, end)
         self._go_on(child, lane)
 
     def _learn(self, lane: Lane, duration: float) -> None:
@@ -426,7 +427,7 @@ class Pool:
         execution = child.pipeline[0]
         match packet:
             case Piece(data):
-                child.pieces.append(data)
+                child.add_piece(data)
             case Lines(_, count, body):
                 execution.logbook().add_encoded(count, body)
                 self._reports.lines(execution)
@@ -604,8 +605,7 @@ def _placed(child: Child, execution: Execution, packet: bytes) -> bytes:
 def _output(child: Child, packet: Finished) -> bytes | None:
     if not packet.pieces:
         return packet.output
-    pieces, child.pieces = child.pieces[-packet.pieces :], []
-    return b"".join(pieces)
+    return child.take_pieces()
 
 
 def _end_as_told(execution: Execution, packet: Finished, output: bytes | None) -> End:

@@ -14,6 +14,7 @@ from runyard.protocol.frames import (
     CodeProblem,
     Drain,
     FileStored,
+    FileTaken,
     FromServer,
     FromWorker,
     Goodbye,
@@ -205,6 +206,8 @@ class Worker:
                 self._supplies.receive(frame)
             case FileStored():
                 self._pool.parcels.stored(frame)
+            case FileTaken():
+                self._pool.parcels.taken(frame)
             case Drain():
                 self._drain()
                 self._spawn(self._stop_when_empty())
