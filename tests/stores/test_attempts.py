@@ -349,14 +349,16 @@ async def test_a_step_without_the_lease_is_not_recorded(world: World) -> None:
 
 async def test_progress_is_kept_under_its_token(world: World) -> None:
     task = await world.add_task()
-    claimed = await task.running()
+    claimed, other = await task.running(), await task.running()
 
     await world.store.runs.report_progress(
-        [ProgressReport(claimed.run_id, claimed.token, 2.5, 10.0)]
+        [
+            ProgressReport(claimed.run_id, claimed.token, 2.5, 10.0),
+            ProgressReport(other.run_id, other.token + 1, 9.0, None),
+        ]
     )
-    await world.store.runs.report_progress(
-        [ProgressReport(claimed.run_id, claimed.token + 1, 9.0, None)]
-    )
+    await world.store.runs.report_progress([])
 
-    run = await world.run(claimed.run_id)
+    run, untouched = await world.run(claimed.run_id), await world.run(other.run_id)
     assert (run.progress_done, run.progress_total) == (2.5, 10.0)
+    assert (untouched.progress_done, untouched.progress_total) == (None, None)

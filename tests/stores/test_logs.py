@@ -71,3 +71,12 @@ async def test_lines_belong_to_their_run_and_company(store: Store) -> None:
     assert await numbers(store) == [1]
     assert await store.logs.read(GLOBEX, 5, at_least=TRACE, after=0, limit=10) == []
     assert await store.logs.dropped(GLOBEX, 5) == 0
+
+
+async def test_the_last_line_has_the_highest_number(store: Store) -> None:
+    assert await store.logs.last_number(ACME, 5) == 0
+
+    await store.logs.append([a_chunk(a_line(1), a_line(7)), a_chunk(dropped=3)])
+
+    assert await store.logs.last_number(ACME, 5) == 7
+    assert await store.logs.last_number(GLOBEX, 5) == 0

@@ -241,7 +241,12 @@ class SqliteDatabase:
         **values: Any,  # noqa: ANN401
     ) -> list[Row]:
         """All rows of a query whose text has `:predicate` in place of a condition."""
-        sql = self._reading.text(query).replace(":predicate", predicate.text)
+        # SQLite keeps no statistics here: it is told which index is the best one.
+        sql = (
+            self._reading.text(query)
+            .replace(":predicate", predicate.text)
+            .replace("FROM runs", f"FROM runs INDEXED BY {predicate.index}")
+        )
         return await self._reading.run(query, sql, {**values, **predicate.values})
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from runyard.model.errors import RunyardError
 from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId
 from runyard.model.runs import Attempt, Run, RunError
 from runyard.model.states import FINAL_STATES, RunState
@@ -70,6 +71,15 @@ class RunTable:
         self._logs = logs
         self._blobs = blobs
 
+    def _enqueue(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
+        """Enqueue a piece; a refusal reaches whoever awaits it, not whoever calls."""
+        try:
+            return self._db.write(piece)
+        except RunyardError as refusal:
+            refused: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+            refused.set_exception(refusal)
+            return refused
+
     # ------------------------------------------------------------ starting and claiming
 
     def start(
@@ -78,12 +88,12 @@ class RunTable:
         """Insert these runs with their inputs, all or none; none when the key is known already."""
         if are_inline(run.input for run in runs):
             piece = start_piece(runs, [(run.input, None) for run in runs], key)
-            return self._started(self._db.write(piece), runs, key)
+            return self._started(self._enqueue(piece), runs, key)
         return self._start_large(runs, key)
 
     async def _start_large(self, runs: Sequence[NewRun], key: StartKey | None) -> StartOutcome:
         inputs = [await keep_value(self._blobs, run.input) for run in runs]
-        return await self._started(self._db.write(start_piece(runs, inputs, key)), runs, key)
+        return await self._started(self._enqueue(start_piece(runs, inputs, key)), runs, key)
 
     async def _started(
         self,
@@ -105,7 +115,7 @@ class RunTable:
         shares = tuple((share.company_id, share.count, share.gate_ids) for share in claim.shares)
         row = (claim.session_id, claim.worker_id, claim.first_token, micros(claim.at), shares)
         piece = a_piece(WriteClass.CLAIM, Statement(CLAIM, (row,)), is_relaxed=True)
-        return self._claimed(self._db.write(piece))
+        return self._claimed(self._enqueue(piece))
 
     async def _claimed(self, answers: "asyncio.Future[list[Answer]]") -> list[ClaimedRun]:
         [rows] = await answers
@@ -141,13 +151,13 @@ class RunTable:
             size=_ROW_SIZE * len(rows),
             is_relaxed=True,
         )
-        return _accepted(self._db.write(piece))
+        return _accepted(self._enqueue(piece))
 
     def finish(self, finishes: Sequence[Finish]) -> Coroutine[Any, Any, list[RunId]]:
         """End attempts; answers the accepted ones."""
         if are_inline(finish.output for finish in finishes):
             outputs: list[Columns] = [(finish.output, None) for finish in finishes]
-            return _accepted(self._db.write(finish_piece(finishes, outputs)))
+            return _accepted(self._enqueue(finish_piece(finishes, outputs)))
         return self._finish_large(finishes)
 
     async def _finish_large(self, finishes: Sequence[Finish]) -> list[RunId]:
@@ -158,7 +168,7 @@ class RunTable:
         """Change states; answers the changed runs as they are now."""
         rows = [_move_row(move) for move in moves]
         piece = a_piece(WriteClass.OUTCOME, Statement("move_run", rows), size=_ROW_SIZE * len(rows))
-        return self._moved(self._db.write(piece))
+        return self._moved(self._enqueue(piece))
 
     async def _moved(self, answers: "asyncio.Future[list[Answer]]") -> list[Run]:
         return [run_from(row) for row in (await answers)[0]]

@@ -136,6 +136,7 @@ CREATE INDEX runs_restarted ON runs (company_id, restarted_from, created_at, id)
 CREATE INDEX runs_queue ON runs (gate_id, rank, id) WHERE state = 3;
 CREATE INDEX runs_leased ON runs (gate_id, id) WHERE state IN (4, 5);
 CREATE INDEX runs_of_session ON runs (session_id, id) WHERE state = 4;
+CREATE INDEX runs_scheduled ON runs (gate_id, id) WHERE state = 2;
 CREATE INDEX runs_due ON runs (due_at, id) WHERE state = 2;
 CREATE INDEX runs_aside ON runs (company_id, created_at, id) WHERE state IN (0, 1);
 CREATE INDEX runs_unfinished ON runs (company_id, created_at, id) WHERE state < 6;

@@ -9,7 +9,7 @@ SELECT * FROM files WHERE id = :file_id AND company_id = :company_id;
 
 -- name: find_files(company_id, file_ids)
 SELECT * FROM files
- WHERE id IN (SELECT value FROM json_each(:file_ids)) AND company_id = :company_id
+ WHERE id IN (SELECT value FROM json_each(:file_ids)) AND +company_id = :company_id
  ORDER BY id;
 
 -- name: files_of_run(company_id, run_id)

@@ -85,14 +85,19 @@ UPDATE runs
 RETURNING *;
 
 -- name: clean_gate(company_id, gate_id, at, limit)<!
--- Cancel runs of a gate that are preparing, scheduled or queued and have never begun.
+-- Cancel runs of a gate that are queued, scheduled or preparing and have never begun. Each state has
+-- an index of its own.
 UPDATE runs
    SET state = 8, cause = 26, finished_at = :at
- WHERE id IN (SELECT id FROM runs
+ WHERE id IN (SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt = 0
+               UNION ALL
+              SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt = 0
+               UNION ALL
+              SELECT id FROM runs
                WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
-                 AND state IN (1, 2, 3) AND state < 6
-               ORDER BY created_at, id
+                 AND state = 1 AND state IN (0, 1)
                LIMIT :limit)
+   AND +company_id = :company_id
 RETURNING id;
 
 -- name: stage_runs(now, limit)<!
