@@ -47,7 +47,8 @@ class Writer:
 
     def write(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
         """Enqueue a piece now; the answers of its statements once it is committed."""
-        if self.waiting >= MOST_WAITING or self._waiting_bytes >= MOST_WAITING_BYTES:
+        is_too_large = self._waiting_bytes + piece.size > MOST_WAITING_BYTES
+        if self.waiting >= MOST_WAITING or is_too_large:
             raise Overloaded
         landed: asyncio.Future[list[Answer]] = self._loop.create_future()
         self._submitted += 1
