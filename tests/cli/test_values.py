@@ -8,8 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runyard.cli.exits import Misused
+from runyard.cli.output import readable_json, shown
 from runyard.cli.values import Inputs, converted, moment, span
 from runyard.model import types
 from runyard.sdk.client import Client
@@ -155,3 +158,30 @@ def a_task(*inputs: str) -> Reply:
         "created_at": "2026-01-31T08:00:00Z",
     }
     return Reply(200, msgspec.json.encode(shape))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (True, "yes"),
+        (1234567.891, "1234567.891"),
+        (10**15, "1000000000000000"),
+        (timedelta(milliseconds=12), "12 ms"),
+        (timedelta(seconds=61), "1 min 1 s"),
+        (timedelta(days=30), "30 d"),
+        ({"a": [1, None]}, '{"a": [1, null]}'),
+    ],
+)
+def test_a_cell_shows_a_value_without_losing_any_of_it(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_readable_json_is_still_json(value: object) -> None:
+    assert msgspec.json.decode(readable_json(msgspec.json.encode(value))) == value

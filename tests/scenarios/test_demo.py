@@ -1,6 +1,7 @@
 """`make demo`, told to its end: real tasks on real data, and what it prints of them."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,9 @@ CHAPTERS = (
 
 
 def test_the_demo_comes_to_its_end_and_stops() -> None:
-    told = runyard("demo", DEMO_EXIT="1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = runyard("demo", "--port", str(port), DEMO_EXIT="1")
 
     assert told.returncode == 0, told.stdout[-2000:] + told.stderr
     places = [told.stdout.index(f"\n{chapter} ─") for chapter in CHAPTERS]
@@ -34,12 +37,13 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "no place in the United States has the zip code 00000" in told.stdout
     assert "did you mean orders?" in told.stdout
     assert "orchestrator_paused" in told.stdout
+    assert f"127.0.0.1:{port}" not in told.stdout, "it should take another port"
     assert "The server has stopped." in told.stdout
 
 
 def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "runyard", "demo", "--data", str(tmp_path / "data")],
+        [sys.executable, "-m", "runyard", "demo", "--data", str(tmp_path / "data"), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

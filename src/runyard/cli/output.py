@@ -101,7 +101,9 @@ def complain(lines: Sequence[str]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Prints rows under their headings, or a sentence when there are none."""
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))
     if table.row_count:
@@ -113,6 +115,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Prints names and values, leaving out what there is not."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts:
         if value is not None and value != "":
             table.add_row(
@@ -147,10 +151,8 @@ def shown(value: Any) -> str:  # noqa: ANN401 - a cell may hold anything
             return shown_duration(value)
         case str():
             return value
-        case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
         case _:
-            return msgspec.json.encode(value).decode()
+            return readable_json(msgspec.json.encode(value))
 
 
 def shown_duration(duration: timedelta) -> str:

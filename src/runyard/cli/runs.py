@@ -63,7 +63,11 @@ def start(
         )
         if wait:
             remarks().print(f"Run {started.id} ({started.public_id})", style="dim")
-            follow(client, started.id, remarks())
+            try:
+                follow(client, started.id, remarks())
+            except KeyboardInterrupt:
+                remarks().print(f"The run goes on; see: runyard run logs {started.id} --follow")
+                raise
             return _print_ended(client.run(started.id), as_json=options.json)
         if options.json:
             print_json(client.run(started.id))
