@@ -133,6 +133,63 @@ async def test_a_defect_is_told_by_a_trace_and_no_more(
     assert trace in capsys.readouterr().err
 
 
+async def raw(server, *parts: bytes) -> bytes:
+    """What the server answers to these bytes."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_a_head_without_end_is_refused_while_it_is_read(memory_path: Path) -> None:
+    async with running_server(memory_path) as server:
+        url = await raw(server, b"GET /", *[b"x" * 16_384] * 5)
+        headers = await raw(
+            server, b"GET /healthz HTTP/1.1\r\n", *[b"a: " + b"x" * 16_384 + b"\r\n"] * 5
+        )
+        fits = await raw(
+            server,
+            b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n",
+            b"a: " + b"x" * 32_768 + b"\r\n\r\n",
+        )
+
+    assert url.startswith(b"HTTP/1.1 431")
+    assert headers.startswith(b"HTTP/1.1 431")
+    assert fits.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_long_body_is_no_long_head(memory_path: Path) -> None:
+    async with running_server(memory_path) as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n"
+        writer.write(head + b"x" * 300_000)
+        answer = await reader.readline()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 405")
+
+
+async def test_connections_beyond_the_limit_are_answered_that_there_are_too_many(
+    memory_path: Path,
+) -> None:
+    async with running_server(memory_path, connections_limit=2) as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        answer = await raw(server, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        for _, writer in held:
+            writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 503")
+
+
 async def a_company_with_a_task(
     server, opened: AsyncExitStack
 ) -> tuple[HandWorker, httpx.AsyncClient]:
@@ -306,3 +363,26 @@ async def test_the_api_answers_the_same_on_postgresql(memory_path: Path, postgre
     assert waited.json()["outputs"] == {"place": "Fort Worth"}
     assert events.text.count("event: ") == 2
     assert [item["id"] for item in listed.json()["items"]] == [run]
+
+
+async def test_a_runs_stream_tells_what_another_server_did(
+    memory_path: Path, postgres_dsn: str
+) -> None:
+    async with (
+        running_server(memory_path / "a", postgres_dsn, server_name="a") as one,
+        running_server(memory_path / "b", postgres_dsn, server_name="b") as other,
+        AsyncExitStack() as opened,
+    ):
+        worker, acme = await a_company_with_a_task(one, opened)
+        run = (await acme.post("/runs", json=START)).json()["id"]
+        secret = await a_secret(other, "acme", Role.VIEWER)
+        reader = await opened.enter_async_context(client_of(other, secret, "/companies/acme"))
+
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(reader.get(f"/runs/{run}/events"))
+            await worker.begins(run)
+            await worker.logs(run, "one")
+            await worker.ends(run)
+
+    assert "completed" in watching.result().text
+    assert '"text":"one"' in watching.result().text

@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import ceil
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from runyard.model.errors import RunyardError
 from runyard.server.settings import Settings
@@ -15,6 +16,14 @@ from runyard.web.asgi import App
 
 _BACKLOG = 2048
 _KEEP_ALIVE = timedelta(seconds=75)
+LONGEST_HEAD = 64 * 1024
+"""Bytes of request line and headers."""
+
+_HEAD_REFUSED = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\nconnection: close\r\n\r\n"
+    b"The request line and headers are long."
+)
 
 
 class AddressTaken(RunyardError):
@@ -37,6 +46,32 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return found
 
 
+class BoundedHttp(HttpToolsProtocol):
+    """Uvicorn's HTTP, with a limit to the lines before a body: the parser itself has none."""
+
+    _head = 0
+    """Bytes that arrived of a head that is not complete; -1 outside of heads."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the head becomes too long."""
+        if self._head >= 0:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head > LONGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(_HEAD_REFUSED)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head = max(self._head, 0)
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._head = -1
+        super().on_headers_complete()
+
+
 class HttpServer(uvicorn.Server):
     """Uvicorn inside a program of its own: signals are the program's business."""
 
@@ -45,7 +80,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHttp,
                 ws="websockets-sansio",
                 lifespan="off",
                 log_config=None,
@@ -53,6 +88,7 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=bool(settings.trust_proxy),
                 forwarded_allow_ips=list(settings.trust_proxy),
+                limit_concurrency=settings.connections_limit,
                 timeout_keep_alive=int(_KEEP_ALIVE.total_seconds()),
                 timeout_graceful_shutdown=ceil(settings.drain.total_seconds()),
                 ssl_certfile=settings.tls_cert,

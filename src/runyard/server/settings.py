@@ -80,6 +80,8 @@ class Settings:
     """Most bytes of a bundle."""
     file_limit: int = 1024 * MEBIBYTE
     """Most bytes of an uploaded file."""
+    connections_limit: int = 4096
+    """Most connections at once; further ones are answered 503."""
     log_format: str = "text"
     """How the server's own events are printed: text or json."""
 
@@ -242,6 +244,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "starts_limit": _SIZE,
     "bundle_limit": _SIZE,
     "file_limit": _SIZE,
+    "connections_limit": _number(1, 1_000_000),
     "log_format": _log_format,
 }
 
