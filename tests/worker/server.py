@@ -268,9 +268,6 @@ class Server:
         [answer] = found()
         return answer
 
-    def starts_of(self, leases: Sequence[Lease]) -> list[Lease]:
-        return [lease for lease in leases if lease.run_id in self.starts]
-
     def heartbeats(self) -> int:
         return sum(isinstance(frame, Heartbeat) for frame in self.frames)
 
