@@ -200,6 +200,12 @@ class Yard:
         await worker.has_runs(1)
         return await self.end(worker, self.begin(worker), outcome)
 
+    def later(self, by: timedelta) -> None:
+        """Let so much time pass, while every connected worker keeps giving signs of life."""
+        self.clock.advance(by)
+        for session in self.engine._parts.sessions:
+            self.engine.hear(session)
+
     async def turned(self) -> None:
         """Return once the dispatcher has seen everything that happened so far, and acted on it."""
         for _ in range(3):

@@ -201,7 +201,7 @@ class Attempts:
         finishes = [await self._finish_for(held, end) for held, end in ends]
         accepted = set(await self._store.runs.finish(finishes))
         final = [f.run_id for f in finishes if f.state in FINAL_STATES]
-        self._watch.ended(final)
+        self._watch.ended([run for run in final if run in accepted])
         changed: dict[CompanyId, list[RunId]] = {}
         for held, end in ends:
             if end.run_id in accepted:

@@ -26,6 +26,7 @@ from datetime import timedelta
 
 from runyard.engine.clock import Clock
 from runyard.engine.directory import Directory
+from runyard.engine.patience import until_done
 from runyard.engine.sessions import AssignedRun, HeldRun, Session, Sessions
 from runyard.engine.transitions import sources, target
 from runyard.model.companies import Company
@@ -69,6 +70,13 @@ class Dispatcher:
             self._waken(company)
         gates[gate] = self._notices
         self._wakeup.set()
+
+    def notice_again(self, gate: GateId, company: CompanyId) -> None:
+        """What was noticed before it was written is on disk now. A claim that came too early for it
+        has left the gate for dry; then runs behind it are noticed once more.
+        """
+        if gate not in self._occupied.get(company, ()):
+            self.notice(gate, company)
 
     def notice_room(self) -> None:
         """A session has room, or a gate opened."""
@@ -116,12 +124,21 @@ class Dispatcher:
             if len(claims) == 1:
                 await self._claim(*claims[0])
             else:
-                await asyncio.gather(*(self._claim(*claim) for claim in claims))
+                await self._claim_all(claims)
         finally:
             self._is_turning = False
             for turn_over in self._barriers:
                 turn_over.set()
             self._barriers.clear()
+
+    async def _claim_all(self, claims: Sequence[tuple[Session, tuple[Share, ...]]]) -> None:
+        """Every claim is brought to its end, even if another one fails."""
+        ends = await asyncio.gather(
+            *(self._claim(*claim) for claim in claims), return_exceptions=True
+        )
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _claims(self) -> list[tuple[Session, tuple[Share, ...]]]:
         claims = []
@@ -226,9 +243,13 @@ class Dispatcher:
             self._virtual[company] = max(self._virtual.get(company, 0.0), min(awake))
 
     async def _assign(self, session: Session, claimed: Sequence[ClaimedRun]) -> None:
-        """Hand claimed runs to their session, but for those whose gate has closed meanwhile."""
-        steps = await self._recorded_steps(claimed)
-        unknown = await self._unknown_versions(session, claimed)
+        """Hand claimed runs to their session, but for those whose gate has closed meanwhile.
+
+        They are claimed for good: nobody else would ever see to them if this gave up.
+        """
+        steps, unknown = await until_done(
+            self._clock, "assign runs", lambda: self._preparations(session, claimed)
+        )
         # From here to the end nothing is awaited: openness cannot change before the runs have left.
         known = self._directory.gates
         leaving = [run for run in claimed if session.is_open and known[run.gate_id].is_open]
@@ -242,6 +263,12 @@ class Dispatcher:
         if len(leaving) < len(claimed):
             gone = {run.run_id for run in leaving}
             await self.hand_back([held_from(r) for r in claimed if r.run_id not in gone])
+
+    async def _preparations(
+        self, session: Session, claimed: Sequence[ClaimedRun]
+    ) -> tuple[dict[int, tuple[tuple[str, int, bytes], ...]], list[tuple[Version, Company]]]:
+        steps = await self._recorded_steps(claimed)
+        return steps, await self._unknown_versions(session, claimed)
 
     async def _recorded_steps(
         self, claimed: Sequence[ClaimedRun]
@@ -267,20 +294,19 @@ class Dispatcher:
 
     async def hand_back(self, runs: Sequence[HeldRun]) -> None:
         """Put claimed runs that never began back into the queue, at their old places."""
-        await self._store.runs.move(
-            [
-                Move(
-                    run_id=held.run_id,
-                    company_id=held.company_id,
-                    sources=sources(Cause.RECALLED),
-                    state=target(Cause.RECALLED),
-                    at=self._clock.now(),
-                    token=held.token,
-                    unbegun_attempt_only=True,
-                )
-                for held in runs
-            ]
-        )
+        moves = [
+            Move(
+                run_id=held.run_id,
+                company_id=held.company_id,
+                sources=sources(Cause.RECALLED),
+                state=target(Cause.RECALLED),
+                at=self._clock.now(),
+                token=held.token,
+                unbegun_attempt_only=True,
+            )
+            for held in runs
+        ]
+        await until_done(self._clock, "hand runs back", lambda: self._store.runs.move(moves))
         for held in runs:
             self.notice(held.gate_id, held.company_id)
 

@@ -112,12 +112,20 @@ class Engine:
         """Stop the loops; everything acknowledged is on disk already."""
         if self._loops is None:
             return
-        await self.attempts.settled()
+        try:
+            await self._last_writes(self._loops)
+        finally:
+            self._loops.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loops
+
+    async def _last_writes(self, loops: "asyncio.Task[None]") -> None:
+        settled = asyncio.ensure_future(self.attempts.settled())
+        # Loops that failed record nothing more: waiting for them would never end.
+        await asyncio.wait((settled, loops), return_when=asyncio.FIRST_COMPLETED)
+        settled.cancel()
         await self.logs.flush()
         await self.tokens.note_uses()
-        self._loops.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._loops
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

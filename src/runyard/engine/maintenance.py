@@ -20,6 +20,7 @@ from datetime import timedelta
 
 from runyard.engine.attempts import Attempts
 from runyard.engine.foundation import Foundation
+from runyard.engine.patience import until_done
 from runyard.engine.retries import retry_delay
 from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import HeldRun, Session
@@ -145,7 +146,11 @@ class Maintenance:
             held=len(held),
             detail=detail,
         )
-        await self._store.workers.close_session(session.id, self._clock.now())
+        await until_done(
+            self._clock,
+            "close session",
+            lambda: self._store.workers.close_session(session.id, self._clock.now()),
+        )
         await self._give_back(held)
 
     async def rescue(self) -> int:

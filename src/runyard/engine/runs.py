@@ -1,9 +1,9 @@
 """Single runs: looked at, waited for, stopped, held aside, started again."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from runyard.engine.clock import to_micros
 from runyard.engine.foundation import Foundation
 from runyard.engine.starts import Starts
 from runyard.engine.steering import KillReport, Steering
@@ -108,8 +108,12 @@ class Runs:
     async def park(self, company: Company, ref: str) -> Run:
         """Hold a queued or scheduled run aside; raises IllegalTransition for others."""
         run = await self.load(company, ref)
-        if run.state is RunState.RUNNING and run.begun_at is None:
-            run = await self._taken_back(company, run)
+        for _ in range(TRIES):
+            if run.state is not RunState.RUNNING or run.begun_at is not None:
+                break
+            if parked := await self._parked_from_worker(run):
+                return parked
+            run = await self.load(company, str(run.id))
         return await self._change(company, run, Cause.PARKED)
 
     async def release(self, company: Company, ref: str) -> Run:
@@ -128,13 +132,17 @@ class Runs:
         new = await self._starts.restart(company, run, parked=parked, same_version=same_version)
         return await self.load(company, str(new))
 
-    async def _taken_back(self, company: Company, run: Run) -> Run:
-        """The run after an attempt to take it back from its worker before it begins."""
+    async def _parked_from_worker(self, run: Run) -> Run | None:
+        """The parked run if its worker gave it back unbegun."""
         await self._dispatcher.barrier()
         taken = await self._steering.take_back([run.id])
-        if taken:
-            await self._dispatcher.hand_back(taken)
-        return await self.load(company, str(run.id))
+        if not taken:
+            return None
+        # One after the other in one turn of the loop: no claim comes between queue and park.
+        _, moved = await asyncio.gather(
+            self._dispatcher.hand_back(taken), self._move(run, Cause.PARKED)
+        )
+        return moved[0] if moved else None
 
     async def _change(self, company: Company, run: Run, cause: Cause) -> Run:
         next_state(run.state, cause)
@@ -163,17 +171,14 @@ class Runs:
                     cause=cause if not run.is_final and state is RunState.CANCELLED else None,
                     at=now,
                     due_at=run.due_at if state is RunState.SCHEDULED else None,
-                    rank=self._rank_again(run, now) if queued else None,
+                    rank=self._starts.rank_at(now, run.priority) if queued else None,
                 )
             ]
         )
+        if queued:
+            self._dispatcher.notice_again(run.gate_id, run.company_id)
         await self._told_of(moved)
         return moved
-
-    def _rank_again(self, run: Run, now: datetime) -> int:
-        """Its place when it enters the queue only now: as if it had been created now."""
-        since = run.due_at or run.created_at
-        return run.rank + max(to_micros(now) - to_micros(since), 0)
 
     async def _told_of(self, moved: Sequence[Run]) -> None:
         if not moved:

@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from runyard.engine.companies import is_time_zone
 from runyard.engine.foundation import Foundation
-from runyard.engine.starts import Starts
+from runyard.engine.starts import Starts, refuse_priority
 from runyard.model.companies import Company
 from runyard.model.errors import (
     Conflict,
@@ -86,6 +86,8 @@ class Schedules:
         task = await self._directory.task(company.id, task_ref)
         zone = time_zone or company.time_zone
         refuse_unfit(name, zone, cron=cron, interval=interval, at=at)
+        if priority is not None:
+            refuse_priority(priority)
         accepted = (await self._directory.input_shape(task.version_id)).accept(input)
         now = self._clock.now()
         schedule = Schedule(
@@ -171,6 +173,8 @@ class Schedules:
         if run is not None:
             self._dispatcher.notice(run.gate_id, run.company_id)
         fired = await self._store.schedules.fire(schedule, following, now, run)
+        if run is not None:
+            self._dispatcher.notice_again(run.gate_id, run.company_id)
         if fired and run is not None and self._watch.is_followed(run.company_id):
             await self._watch.changed(run.company_id, [run.id])
 

@@ -140,6 +140,10 @@ class Starts:
         await self._insert(company, [new], None)
         return new.id
 
+    def rank_at(self, queued_at: datetime, priority: int) -> int:
+        """The place of a run that is queued at this instant."""
+        return rank(queued_at, priority, self._ageing)
+
     async def scheduled_run(
         self,
         company: Company,
@@ -174,11 +178,12 @@ class Starts:
     async def _insert(
         self, company: Company, runs: Sequence[NewRun], key: StartKey | None
     ) -> Started:
-        for gate in {run.gate_id for run in runs if run.state is RunState.QUEUED}:
-            self._dispatcher.notice(
-                gate, company.id
-            )  # before the write: the claim shares its group
+        gates = {run.gate_id for run in runs if run.state is RunState.QUEUED}
+        for gate in gates:  # before the write: the claim shares its group
+            self._dispatcher.notice(gate, company.id)
         outcome = await self._store.runs.start(runs, key)
+        for gate in gates:
+            self._dispatcher.notice_again(gate, company.id)
         if not outcome.inserted:
             return await self._repeated(
                 company, key, outcome.request_digest, outcome.first_run_id, outcome.run_count
@@ -246,11 +251,7 @@ class Starts:
 
     async def _priority(self, company: Company, task: Task, asked: int | None) -> int:
         if asked is not None:
-            if not HIGHEST_PRIORITY <= asked <= LOWEST_PRIORITY:
-                allowed = f"{HIGHEST_PRIORITY} to {LOWEST_PRIORITY}, lower first"
-                raise InputRefused(
-                    [FieldProblem(field="priority", seen=str(asked), allowed=allowed)]
-                )
+            refuse_priority(asked)
             return asked
         version = await self._directory.version(task.version_id)
         return version.declaration.policies.priority or company.default_priority
@@ -290,6 +291,13 @@ class Starts:
             raise QueueFull(
                 f"company {company.slug!r} has {queued} queued runs; allowed: {company.queue_cap}"
             )
+
+
+def refuse_priority(asked: int) -> None:
+    """Raise InputRefused unless this is a priority."""
+    if not HIGHEST_PRIORITY <= asked <= LOWEST_PRIORITY:
+        allowed = f"{HIGHEST_PRIORITY} to {LOWEST_PRIORITY}, lower first"
+        raise InputRefused([FieldProblem(field="priority", seen=str(asked), allowed=allowed)])
 
 
 def _first_state(request: StartRequest, is_later: bool) -> RunState:  # noqa: FBT001

@@ -6,12 +6,15 @@ under way, then asks the sessions. What a session takes back has not begun and n
 kills is dead before it answers.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from runyard.engine.attempts import Attempts
 from runyard.engine.foundation import Foundation
+from runyard.engine.patience import until_done
 from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.transitions import sources, target
 from runyard.model.ids import CompanyId, GateId, RunId
@@ -44,7 +47,7 @@ class Steering:
         """Take back those of these runs that have not begun; they still have to be put somewhere."""
         taken: list[HeldRun] = []
         for session, runs in self._sessions.holders(wanted).items():
-            back = await session.port.recall(runs)
+            back = await self._within_lease(session.port.recall(runs))
             taken.extend(self._release(session, runs, back))
         return taken
 
@@ -90,39 +93,50 @@ class Steering:
         await self._dispatcher.barrier()
         await self._attempts.settled()
         holders = self._sessions.holders([run.run_id for run in leased])
-        held_here: set[RunId] = set()
         killed: list[RunId] = []
         for session, runs in holders.items():
-            held_here.update(run.run_id for run in runs)
             killed.extend(await self._kill_at(session, runs))
-        elsewhere = [run for run in leased if run.run_id not in held_here]
-        unconfirmed = await self._void(elsewhere)
+        # Held by another server, by a worker that does not answer, or by nobody any more.
+        unconfirmed = await self._void([run for run in leased if run.run_id not in killed])
         return KillReport(killed=tuple(killed), unconfirmed=tuple(unconfirmed))
 
     async def _kill_at(self, session: Session, runs: Sequence[HeldRun]) -> list[RunId]:
-        dead = await session.port.kill(runs)
+        dead = await self._within_lease(session.port.kill(runs))
         ended = self._release(session, runs, dead)
         await self._attempts.settled()  # ends that came in before the kill are recorded first
         return await self._record_kills(ended)
 
+    async def _within_lease(self, asking: Coroutine[Any, Any, set[RunId]]) -> set[RunId]:
+        """The worker's answer; none once it has been silent for longer than its lease lasts."""
+        answered = asyncio.Event()
+        answer = asyncio.ensure_future(asking)
+        answer.add_done_callback(lambda _: answered.set())
+        try:
+            if await self._clock.wait(answered, self._sessions.lease):
+                return answer.result()
+            return set()
+        finally:
+            answer.cancel()
+
     async def _record_kills(self, runs: Sequence[HeldRun]) -> list[RunId]:
         now = self._clock.now()
         error = RunError(kind="Killed", message="killed on request")
-        accepted = await self._store.runs.finish(
-            [
-                Finish(
-                    run_id=run.run_id,
-                    company_id=run.company_id,
-                    token=run.token,
-                    state=target(Cause.CANCELLED),
-                    cause=Cause.CANCELLED,
-                    outcome=Outcome.KILLED,
-                    begun_at=run.begun_at,
-                    finished_at=now,
-                    error=error,
-                )
-                for run in runs
-            ]
+        finishes = [
+            Finish(
+                run_id=run.run_id,
+                company_id=run.company_id,
+                token=run.token,
+                state=target(Cause.CANCELLED),
+                cause=Cause.CANCELLED,
+                outcome=Outcome.KILLED,
+                begun_at=run.begun_at,
+                finished_at=now,
+                error=error,
+            )
+            for run in runs
+        ]
+        accepted = await until_done(
+            self._clock, "record kills", lambda: self._store.runs.finish(finishes)
         )
         for run in runs:
             self._dispatcher.notice(run.gate_id, run.company_id)
@@ -130,7 +144,7 @@ class Steering:
         return accepted
 
     async def _void(self, leased: Sequence[LeasedRun]) -> list[RunId]:
-        """Cancel runs whose worker is not connected here: their leases end with that."""
+        """Cancel runs whose worker cannot be reached from here: their leases end with that."""
         moved = await self._store.runs.move(
             [
                 Move(
@@ -145,6 +159,10 @@ class Steering:
                 for run in leased
             ]
         )
+        for run in moved:
+            if (pair := self._sessions.holder(run.id)) is not None:
+                self._release(pair[0], [pair[1]], {run.id})
+            self._dispatcher.notice(run.gate_id, run.company_id)
         await self._told_of({run.id: run.company_id for run in moved})
         return [run.id for run in moved]
 

@@ -74,6 +74,15 @@ class Tasks:
         Once this returns none of them starts.
         """
         task = await self._directory.task(company.id, ref)
+        try:
+            # Closed meanwhile: nothing may leave the queue for a worker while it is being emptied.
+            with self._directory.closing((task.gate_id,)):
+                return await self._clean(company, task)
+        finally:
+            await self._directory.refresh_gate(task.gate_id)
+            self._dispatcher.notice(task.gate_id, company.id)
+
+    async def _clean(self, company: Company, task: Task) -> int:
         cleaned = await self._steering.drop_unbegun(company.id, task.gate_id)
         while True:
             ids = await self._store.runs.clean(

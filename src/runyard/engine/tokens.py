@@ -51,6 +51,7 @@ class Tokens:
         self._ids = ids
         self._known: dict[str, _Known] = {}
         self._uses: dict[TokenId, datetime] = {}
+        self._revocations = 0
 
     async def create(
         self,
@@ -87,6 +88,7 @@ class Tokens:
         """Refuse it from now on; raises TokenNotFound."""
         if not await self._store.tokens.revoke(company, token, self._clock.now()):
             raise TokenNotFound(f"there is no token {token}")
+        self._revocations += 1
         self._known.clear()
 
     def recall(self, secret: str) -> Token | None:
@@ -114,6 +116,7 @@ class Tokens:
             return token
         if not has_valid_checksum(secret):
             raise Unauthenticated("this is not a token of Runyard, or a part of one")
+        revocations = self._revocations
         found = await self._store.tokens.find_by_digest(digest_of(secret))
         if found is None:
             raise Unauthenticated("this token is not known")
@@ -121,6 +124,8 @@ class Tokens:
             raise Unauthenticated("this token was revoked")
         if found.expires_at is not None and found.expires_at <= self._clock.now():
             raise Unauthenticated("this token has expired")
+        if self._revocations != revocations:  # what was read may be what was revoked meanwhile
+            return await self.authenticate(secret)
         if len(self._known) >= MOST_CACHED:
             self._known.clear()
         now = self._clock.monotonic()

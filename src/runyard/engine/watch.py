@@ -115,6 +115,8 @@ class Watch:
         if company not in self._followers:
             return
         for run in await self._store.runs.find_many(company, runs):
+            if company not in self._followers:  # the last one left meanwhile
+                return
             self._publish(company, run.id, StateChanged(sequence=self._next(), run=run))
 
     def logged(self, company: CompanyId, run: RunId, lines: tuple[LogLine, ...]) -> None:

@@ -25,7 +25,7 @@ from runyard.model.tokens import TokenKind
 from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
-from runyard.protocol.session import Monotonic, ServerSession
+from runyard.protocol.session import Monotonic, ServerSession, SessionState
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 HEARTBEATS_PER_LEASE = 3
@@ -210,6 +210,9 @@ class WorkerLink:
             self._refuse("token", problem.detail)
             return
         session = await self._engine.connect(self, self._introduced(hello, company))
+        if self._talk.state is SessionState.ENDED:
+            await self._engine.disconnect(session, "it left before it was let in")
+            return
         lease = self._engine.lease
         self._session = session
         self._transport.send(
@@ -294,6 +297,7 @@ class WorkerLink:
     async def _keep_file(self, session: Session, offered: frames.FileOffered) -> None:
         held = session.held.get(offered.run_id)
         if held is None or held.token != offered.token:
+            del self._transfers[offered.transfer]  # its parts are not wanted
             detail = "the run's lease is over"
             self._transport.send(frames.FileStored(offered.transfer, None, detail))
             return
