@@ -22,7 +22,7 @@ from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase, _again
 from runyard.stores.sqlite.store import SqliteStore, open_sqlite
 from runyard.stores.sqlite.writer import UNAVAILABLE, Writer, migrate, open_database
 from runyard.stores.tables.pieces import Statement, a_piece
-from tests.stores.builders import ACME, World, a_finish
+from tests.stores.builders import ACME, KnownTask, World, a_finish
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,6 +161,33 @@ async def test_a_write_whose_fate_is_unknown_says_so(world: World) -> None:
     with pytest.raises(StorageUnavailable, match="unknown"):
         await starting
     assert await world.state(await task.start()) is RunState.QUEUED
+
+
+async def test_a_writer_that_cannot_start_again_refuses_until_it_can(
+    world: World, memory_path: Path
+) -> None:
+    task = await world.add_task()
+    hidden = memory_path / "hidden.db"
+    file = memory_path / "runyard.db"
+    os.kill(writer_of(world.store), signal.SIGKILL)
+    file.rename(hidden)
+    file.mkdir()
+
+    with pytest.raises(StorageUnavailable):
+        await start_for_ever(task)
+
+    file.rmdir()
+    hidden.rename(file)
+    started = None
+    while started is None:
+        with contextlib.suppress(StorageUnavailable):
+            started = await task.start()
+    assert await world.state(started) is RunState.QUEUED
+
+
+async def start_for_ever(task: KnownTask) -> None:
+    while True:
+        await task.start()
 
 
 async def a_turn() -> None:

@@ -67,6 +67,7 @@ class SqliteDatabase:
         self._waiting_size = 0
         self._under_way: list[Waiting] = []
         self._is_flush_due = False
+        self._is_ready = False
         self._is_closing = False
         self._link: WriterLink | None = None
         self._welcome: asyncio.Future[Welcome] = self._loop.create_future()
@@ -138,7 +139,7 @@ class SqliteDatabase:
 
     def _flush(self) -> None:
         self._is_flush_due = False
-        if not self._waiting or self._under_way or self._link is None or not self._welcome.done():
+        if not self._waiting or self._under_way or self._link is None or not self._is_ready:
             return
         group = self._under_way = self._take_group()
         is_relaxed = all(piece.is_relaxed for piece, _ in group)
@@ -170,9 +171,8 @@ class SqliteDatabase:
         return group
 
     def _receive(self, frame: bytes) -> None:
-        if not self._welcome.done():
-            self._welcome.set_result(decode_welcome(frame))
-            self._flush()
+        if not self._is_ready:
+            self._be_welcomed(decode_welcome(frame))
             return
         answers, errors = _decode_reply(frame)
         group, self._under_way = self._under_way, []
@@ -187,16 +187,35 @@ class SqliteDatabase:
                 future.set_result(answer)
             else:
                 future.set_exception(_error_from(*errors[index]))
-        if not self.waiting:
-            self._quiet.set()
+        self._settle()
+
+    def _be_welcomed(self, welcome: Welcome) -> None:
+        if not self._welcome.done():
+            self._welcome.set_result(welcome)
+        self._is_ready = welcome.error is None
+        if self._is_ready:
+            self._flush()
+        else:
+            self._refuse_all(str(welcome.error))
 
     # ------------------------------------------------------------ a writer that died
 
     def _recover(self) -> None:
         """Start another writer; see the package's text for what becomes of the group under way."""
-        had_opened = self._welcome.done()
-        if not had_opened:
+        was_ready, self._is_ready = self._is_ready, False
+        self._link = None
+        if not self._welcome.done():
             self._welcome.set_result(Welcome("the writer process ended before it had opened"))
+        self._send_again()
+        if not was_ready:
+            self._refuse_all("the writer process does not start")
+        if self._readers is not None:
+            pause = 0.0 if was_ready else _RESTART_PAUSE_SECONDS
+            self._loop.call_later(pause, self._restart)
+        self._settle()
+
+    def _send_again(self) -> None:
+        """Sort the group under way: relaxed pieces wait again, of the others nobody can know."""
         group, self._under_way = self._under_way, []
         again: list[Waiting] = []
         for piece, future in group:
@@ -208,10 +227,13 @@ class SqliteDatabase:
                 )
         self._waiting[:0] = again
         self._waiting_size += sum(piece.size for piece, _ in again)
-        self._link = None
-        if self._readers is not None:
-            pause = 0.0 if had_opened else _RESTART_PAUSE_SECONDS
-            self._loop.call_later(pause, self._restart)
+
+    def _refuse_all(self, reason: str) -> None:
+        refused, self._waiting = self._waiting, []
+        self._waiting_size = 0
+        for _, future in refused:
+            if not future.done():
+                future.set_exception(StorageUnavailable(reason))
         self._settle()
 
     def _restart(self) -> None:
