@@ -10,7 +10,7 @@ import pytest
 
 from runyard.model.errors import StorageUnavailable
 from runyard.model.ids import RunId
-from runyard.stores.postgres import lane, readers
+from runyard.stores.postgres import lane, readers, writer
 from runyard.stores.postgres.store import PostgresStore
 from tests.stores.postgres_support import (
     ACME,
@@ -119,6 +119,21 @@ async def test_while_the_database_is_away_only_what_is_known_not_to_be_written_f
         assert (await undecided).inserted
         assert await store.runs.finish([a_finish(run)]) == [1]
         assert await stored_runs(postgres_dsn) == [1, 2]
+
+
+async def test_a_store_can_be_closed_while_the_database_is_away(
+    postgres_dsn: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lane, "PATIENCE", timedelta(seconds=0.2))
+    monkeypatch.setattr(writer, "PATIENCE", timedelta(seconds=0.2))
+    async with BadConnection(postgres_dsn, memory_path).up() as bad:
+        async with opened(bad.dsn, memory_path) as store:
+            await furnish(store)
+            bad.from_store = lambda data: None
+            undecided = asyncio.ensure_future(store.runs.start([a_new_run(1)]))
+
+        with pytest.raises(StorageUnavailable, match="unknown"):
+            await undecided
 
 
 class Load:

@@ -57,7 +57,7 @@ class Lane:
         self._link = await self._connector.open_link(FOR_WRITING)
 
     async def close(self) -> None:
-        """Let go; nothing may be under way."""
+        """Let go. What is under way ends soon, though perhaps not well."""
         self._is_closing = True
         if self._link is not None:
             await self._link.close()
@@ -171,12 +171,17 @@ class Lane:
     # ------------------------------------------------------------ a lost connection
 
     async def _was_committed(self, group: Group) -> bool:
-        """What became of a group whose connection broke. Asked until the database answers."""
+        """What became of a group whose connection broke. Asked until the database answers, or the
+        lane is closed: then nobody knows, and StorageUnavailable says so.
+        """
         if not group.is_committing:
             return False
         while True:
             if not await self._reopen(None):
-                raise asyncio.CancelledError
+                raise StorageUnavailable(
+                    "the store was closed while the database was away;"
+                    " whether this was written is unknown"
+                )
             assert self._link is not None
             try:
                 query = self._shapes["marked_group"].bound_row((self._id,))

@@ -11,7 +11,7 @@ from operator import attrgetter
 from runyard.model.errors import Overloaded
 from runyard.stores.base import WriteClass
 from runyard.stores.postgres.groups import Group, Work
-from runyard.stores.postgres.lane import Lane
+from runyard.stores.postgres.lane import PATIENCE, Lane
 from runyard.stores.postgres.statements import Shape
 from runyard.stores.tables.pieces import Answer, Piece
 
@@ -59,13 +59,19 @@ class Writer:
         return landed
 
     async def close(self) -> None:
-        """Bring all that waits to its end, then let go of the connections."""
-        while self._carrying or self.waiting:
-            if self._carrying:
-                await asyncio.wait(self._carrying)
+        """Bring all that waits to its end, then let go of the connections. A database that stays
+        away is waited for as long as by any caller.
+        """
+        until = self._loop.time() + PATIENCE.total_seconds()
+        while (self._carrying or self.waiting) and self._loop.time() < until:
             self._send_groups()
+            if self._carrying:
+                await asyncio.wait(self._carrying, timeout=until - self._loop.time())
         for lane in self._lanes:
             await lane.close()
+        while self._carrying or self.waiting:
+            self._send_groups()
+            await asyncio.wait(self._carrying)
 
     def _schedule(self) -> None:
         """At the end of this turn of the loop, so that calls made in one turn share a group."""
