@@ -202,6 +202,18 @@ def test_names_are_no_paths(call: Both) -> None:
     assert server.asked[0].path == "/runyard/v1/companies/acme/tasks/..%2Ftokens%3Fx"
 
 
+@pytest.mark.parametrize("token", ["", "two words", "line\n", "schlüssel"])
+def test_what_cannot_be_a_token_is_never_sent(token: str) -> None:
+    with pytest.raises(Refused, match="token"):
+        Client("http://127.0.0.1:9", token)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:7070", "ftp://127.0.0.1", ""])
+def test_what_cannot_be_an_address_is_refused(url: str) -> None:
+    with pytest.raises(Refused, match="address"):
+        AsyncClient(url, "secret")
+
+
 def test_a_company_is_needed_where_things_belong_to_one() -> None:
     with Client("http://127.0.0.1:9", "secret") as client, pytest.raises(Refused, match="company"):
         client.run(7)

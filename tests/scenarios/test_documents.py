@@ -1,4 +1,4 @@
-"""The README and the tutorial, followed to the letter by a shell."""
+"""The README, the tutorial and the client's page, followed to the letter by a shell."""
 
 import re
 import subprocess
@@ -46,6 +46,15 @@ def script(document: Path) -> str:
         (
             "README.md",
             ("greeting number 2", "Hello World!", "completed {'result': 'Hello World!'}"),
+        ),
+        (
+            "docs/client.md",
+            (
+                "completed returned {'result': {'be': 2, 'to': 2}}",
+                "info 4 different words",
+                "51 completed",
+                "there is no run '999999999'",
+            ),
         ),
         (
             "docs/tutorial.md",

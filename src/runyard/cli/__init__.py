@@ -1,7 +1,8 @@
 """The command line.
 
 What a command prints for people goes through rich; with `--json` it prints one JSON document on
-standard output, shaped as the native API shapes it, and everything else goes to standard error.
+standard output, shaped as the native API shapes it (a list is an array of all its items; `run list`
+gives one page), and everything else goes to standard error.
 The exit code says how it went, the same for every command:
 
     0    done

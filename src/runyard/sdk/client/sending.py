@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from runyard.model.errors import Busy
+from runyard.model.errors import Busy, Refused
 from runyard.sdk.client.events import EVENT_STREAM, Event, EventParser, Feed
 from runyard.sdk.client.failures import MOST_TRIES, failure, pause_before_try, unreachable
 from runyard.sdk.client.operations import Operations
@@ -36,6 +36,10 @@ class _Sender(Operations):
         tries: int = MOST_TRIES,
         on_exchange: OnExchange | None = None,
     ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise Refused(f"{url!r} is no address of a server; it begins with http:// or https://")
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise Refused("What was given as a token cannot be one.")
         self.url = url.rstrip("/")
         self.company = company
         self._tries = tries
