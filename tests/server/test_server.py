@@ -386,3 +386,24 @@ async def test_a_runs_stream_tells_what_another_server_did(
 
     assert "completed" in watching.result().text
     assert '"text":"one"' in watching.result().text
+
+
+async def test_a_kill_that_the_worker_did_not_confirm_is_answered_as_such(
+    memory_path: Path, postgres_dsn: str
+) -> None:
+    async with (
+        running_server(memory_path / "a", postgres_dsn, server_name="a") as one,
+        running_server(memory_path / "b", postgres_dsn, server_name="b") as other,
+        AsyncExitStack() as opened,
+    ):
+        worker, acme = await a_company_with_a_task(one, opened)
+        run = (await acme.post("/runs", json=START)).json()["id"]
+        await worker.begins(run)
+        secret = await a_secret(other, "acme")
+        elsewhere = await opened.enter_async_context(client_of(other, secret, "/companies/acme"))
+
+        killed = await elsewhere.post(f"/runs/{run}/kill")
+
+    assert killed.status_code == 202
+    assert killed.json()["confirmed"] is False
+    assert killed.json()["run"]["state"] == "cancelled"

@@ -73,7 +73,9 @@ def test_a_companys_administrator_is_not_the_installations(permission: Permissio
     demand(permission, a_token(Role.ADMINISTRATOR, None), None)
 
 
-@pytest.mark.parametrize(("role", "permission"), list(product(Role, GRANTED[Role.ADMINISTRATOR])))
+@pytest.mark.parametrize(
+    ("role", "permission"), list(product(Role, sorted(GRANTED[Role.ADMINISTRATOR])))
+)
 def test_a_role_may_what_it_was_granted(role: Role, permission: Permission) -> None:
     token = a_token(role, None)
 

@@ -23,6 +23,7 @@ HotEndpoint = Callable[[House, Mapping[str, str], Scope, Receive, Send], Awaitab
 microsecond counts."""
 
 _LONGEST_PARAM = 200
+_CONTROLS = frozenset(map(chr, (*range(32), 127)))
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +130,14 @@ def methods_of(routes: Mapping[str, Route]) -> tuple[str, ...]:
 
 def _decoded(part: str) -> str:
     """The text of a parameter's segment; raises RouteNotFound when it cannot name anything."""
-    try:
-        text = unquote(part, errors="strict")
-    except UnicodeDecodeError:
-        raise RouteNotFound from None
-    if not 0 < len(text) <= _LONGEST_PARAM or any(ch < " " or ch == "\x7f" for ch in text):
+    text = part
+    if "%" in part:
+        try:
+            text = unquote(part, errors="strict")
+        except UnicodeDecodeError:
+            raise RouteNotFound from None
+    if not 0 < len(text) <= _LONGEST_PARAM:
+        raise RouteNotFound
+    if not text.isprintable() and any(character in _CONTROLS for character in text):
         raise RouteNotFound
     return text
