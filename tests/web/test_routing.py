@@ -92,6 +92,11 @@ def test_a_route_is_declared_once() -> None:
         Router("", [a_route("GET", "/a/{x}"), a_route("GET", "/a/{y}")])
 
 
+def test_a_route_without_a_permission_cannot_be_written() -> None:
+    with pytest.raises(TypeError, match="permission"):
+        Route(method="GET", path="/", endpoint=endpoint, tag="t")  # type: ignore[call-arg]
+
+
 @given(path=st.text(alphabet="/v1tasks%2e.;{}", max_size=40))
 def test_no_address_breaks_the_router(path: str) -> None:
     try:

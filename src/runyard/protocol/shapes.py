@@ -22,7 +22,7 @@ from runyard.model.workers import WorkerState
 
 MOST_RUNS_A_START = 1_000
 LARGEST_PAGE = 500
-LARGEST_LOG_PAGE = 5_000
+LARGEST_LOG_PAGE = 1_000
 LONGEST_WAIT = timedelta(minutes=5)
 LONGEST_DAYS = 36_500
 

@@ -168,7 +168,9 @@ async def answering(app: App, settings: Settings, listening: socket.socket) -> A
 
 def prepare_folder(folder: Path) -> None:
     """Make the data folder, readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):  # made now, or for us: what others keep in theirs stays open
+        folder.chmod(0o700)
 
 
 async def write_first_token(engine: Engine, folder: Path) -> None:

@@ -176,6 +176,21 @@ async def test_lists_page_by_cursor_and_keep_every_filter(place: Place) -> None:
     assert third["next"] is None
 
 
+async def test_a_page_with_large_values_ends_early_and_goes_on(place: Place) -> None:
+    large = "x" * 3_000_000
+    ids = [await place.start(large, parked=True) for _ in range(18)]
+
+    seen, cursor, pages = [], "", 0
+    while cursor is not None:
+        page = (await place.acme.get(f"{RUNS}?values=true&limit=100{cursor}")).json()
+        seen += [run["id"] for run in page["items"] if len(run["input"]["zip"]) == len(large)]
+        cursor = page["next"] and f"&cursor={page['next']}"
+        pages += 1
+
+    assert seen == list(reversed(ids))
+    assert pages == 3
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -1,5 +1,6 @@
 """Runs: listed, looked at, waited for, steered, started again."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -14,32 +15,55 @@ from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
-from runyard.stores.base import RunFilter
+from runyard.stores.base import Position, RunFilter
 from runyard.web.events import EVENT_STREAM
 from runyard.web.requests import Request
 from runyard.web.responses import ENCODER, Response
 from runyard.web.routing import Route
+
+_VALUES_AT_ONCE = 8
+_MOST_VALUES = 16 * 1024 * 1024
+"""Bytes of values after which a page ends early: a page must fit into memory."""
 
 
 async def list_runs(request: Request) -> shapes.RunPage:
     """List runs, newest first.
 
     All given conditions must hold; `state` and `cause` may be repeated, and then any of them fits.
+    With `values` a page may end before its limit when the values are large.
     """
     query = request.query(shapes.RunQuery)
     engine, company = request.engine, request.company
     wanted = await _filter(request, query)
     page = await engine.runs.page(company, wanted, position_from(query.cursor), query.limit)
-    values = (
-        await engine.runs.outputs(company, [run.id for run in page.runs]) if query.values else {}
-    )
-    items = [await shown_run(engine, run, values=values.get(run.id)) for run in page.runs]
+    if query.values:
+        items = await _with_values(request, page.runs)
+    else:
+        items = [await shown_run(engine, run) for run in page.runs]
+    following = page.next
+    if len(items) < len(page.runs):
+        last = page.runs[len(items) - 1]
+        following = Position(last.created_at, last.id)
     return shapes.RunPage(
         items=tuple(items),
-        next=cursor_from(page.next),
+        next=cursor_from(following),
         total=page.total,
         total_is_exact=page.total_is_exact,
     )
+
+
+async def _with_values(request: Request, runs: Sequence[Run]) -> list[shapes.Run]:
+    """These runs with their values, or the first of them when all would be too much at once."""
+    items: list[shapes.Run] = []
+    size = 0
+    for at in range(0, len(runs), _VALUES_AT_ONCE):
+        some = runs[at : at + _VALUES_AT_ONCE]
+        values = await request.engine.runs.outputs(request.company, [run.id for run in some])
+        items += [await shown_run(request.engine, run, values=values.get(run.id)) for run in some]
+        size += sum(len(value.input) + len(value.output or b"") for value in values.values())
+        if size > _MOST_VALUES:
+            break
+    return items
 
 
 async def _filter(request: Request, query: shapes.RunQuery) -> RunFilter:
