@@ -47,12 +47,13 @@ def plan(db: apsw.Connection, sql: str, parameters: Iterable[str]) -> list[str]:
     return [str(row[3]) for row in rows]
 
 
-@pytest.mark.parametrize("name", sorted(QUERIES))
+NAMED = sorted(name for name, query in QUERIES.items() if ":predicate" not in query.sql)
+"""All but those that are asked with every filter below."""
+
+
+@pytest.mark.parametrize("name", NAMED)
 def test_a_query_walks_through_no_table(schema: apsw.Connection, name: str) -> None:
     query = QUERIES[name]
-    if ":predicate" in query.sql:
-        pytest.skip("asked with every filter below")
-
     steps = plan(schema, query.sql, query.parameters)
 
     walks = [
