@@ -1,11 +1,14 @@
 """A real server in this process, on a free port, over either database.
 
-`running_server` is the server as `runyard serve` composes it, without a worker. `HandWorker` is a
-worker made for tests that are about doors: it finds the tasks it is told to find in any bundle, and
-runs begin, log and end when the test says so. Tests about execution connect a real worker instead.
+`running_runyard` is what `runyard serve` composes: a server with a worker in it. `running_server` is
+the server alone. `HandWorker` is a worker made for tests that are about doors: it finds the tasks it
+is told to find in any bundle, and runs begin, log and end when the test says so.
 """
 
 import asyncio
+import io
+import textwrap
+import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from runyard.cli.joined import open_runyard
 from runyard.engine.engine import Engine
 from runyard.engine.sessions import AssignedRun, AttemptEnd, HeldRun, Session, WorkerHello
 from runyard.model.companies import Company
@@ -51,6 +55,25 @@ async def running_server(
     """A server that answers, without a worker."""
     async with open_server(settings_of(folder, database, **given)) as server:
         yield server
+
+
+@asynccontextmanager
+async def running_runyard(
+    folder: Path, database: str | None = None, *, slots: int = 2, **given: object
+) -> AsyncIterator[Server]:
+    """A server with a real worker in it, as `runyard serve` composes the two; left idle at the end."""
+    async with open_runyard(settings_of(folder, database, slots=slots, **given)) as server:
+        yield server
+        await server.stop()
+
+
+def a_bundle(files: Mapping[str, str]) -> bytes:
+    """A bundle of these files, as it is uploaded."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, text in files.items():
+            opened.writestr(name, textwrap.dedent(text))
+    return archive.getvalue()
 
 
 def administrator_secret(server: Server) -> str:
