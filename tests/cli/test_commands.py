@@ -171,7 +171,9 @@ def test_schedules_are_made_listed_and_deleted(say: Command) -> None:
         "schedule", "create", "Greet", "nightly", "--cron", "0 3 * * *",
         "--time-zone", "Europe/Berlin", "-i", "name=Ann",
     )  # fmt: skip
-    _, often = say("schedule", "create", "Greet", "often", "--every", "15m", "-i", "name=Ann")
+    _, often = say(
+        "schedule", "create", "Greet", "--name", "often", "--interval", "15m", "-i", "name=Ann"
+    )
     _, once = say(
         "schedule", "create", "Greet", "once", "--at", "2099-01-01T00:00:00Z", "-i", "name=Ann"
     )

@@ -1,6 +1,8 @@
 """The first steps of the README in real processes, on each database."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cli.conftest import SHOP
@@ -88,3 +90,27 @@ def test_a_token_is_printed_alone_and_opens_its_company(any_house: House) -> Non
 def test_what_the_server_keeps_is_its_owners_alone(any_house: House) -> None:
     assert stat.S_IMODE(any_house.data.stat().st_mode) == 0o700
     assert stat.S_IMODE((any_house.data / "admin.token").stat().st_mode) == 0o600
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(sqlite_house: House) -> None:
+    words = ["company", "list", "--json", "--data", str(sqlite_house.data)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "runyard", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as listing:
+        assert listing.stdout is not None
+        listing.stdout.close()
+        assert listing.stderr is not None
+        complaint = listing.stderr.read()
+
+        assert listing.wait() == 0
+    assert complaint == b""
+
+
+def test_what_cannot_be_written_is_said_so(sqlite_house: House, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+
+    refused = runyard("serve", "--data", str(tmp_path / "taken"), "--port", "0")
+
+    assert refused.returncode == 1
+    assert "taken" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,5 +1,7 @@
 """The program: finds the command, runs it, and turns errors into exit codes."""
 
+import os
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -7,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import runyard
 from runyard.cli.commands import COMMANDS, HEAD
-from runyard.cli.exits import DONE, INTERRUPTED, USAGE, Misused, exit_code, explained
+from runyard.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, Misused, exit_code, explained
 from runyard.cli.output import complain
 from runyard.model.errors import RunyardError
 
@@ -48,6 +50,7 @@ def run(words: Sequence[str]) -> int:
     try:
         require_known(words[0])
         result = program()(words)
+        sys.stdout.flush()
     except CycloptsError:
         return USAGE
     except RunyardError as error:
@@ -57,5 +60,9 @@ def run(words: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Who reads our output has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        complain([f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"])
+        return FAILED
     return result if isinstance(result, int) else DONE

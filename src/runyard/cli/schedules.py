@@ -23,7 +23,9 @@ class Rule:
     """When a schedule fires."""
 
     cron: Annotated[str | None, Parameter(help="Five fields.")] = None
-    every: Annotated[str | None, Parameter(help="An interval, such as 15m.")] = None
+    every: Annotated[
+        str | None, Parameter(name=("--every", "--interval"), help="An interval, such as 15m.")
+    ] = None
     at: Annotated[str | None, Parameter(help="Once, at this instant.")] = None
     time_zone: Annotated[
         str | None, Parameter(help="IANA name for --cron; the company's unless given.")
@@ -47,8 +49,8 @@ NEVER = Rule()
 )
 def create(
     task: TaskRef,
-    name: Annotated[str, Parameter(help="Of the schedule; unique in the company.")],
     /,
+    name: Annotated[str, Parameter(help="Of the schedule; unique in the company.")],
     *,
     rule: Rule = NEVER,
     inputs: Inputs = NO_INPUT,
