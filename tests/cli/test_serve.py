@@ -3,6 +3,7 @@
 import signal
 import socket
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,21 @@ from runyard.sdk.client import Client, ServerUnreachable, StateChanged
 from runyard.sdk.client.shapes import RunLines
 from tests.cli.conftest import SHOP
 from tests.support.house import running_house, runyard
+
+PATIENT = """
+import time
+from pathlib import Path
+
+from runyard import log, task
+
+
+@task("Patient", retries=1)
+def patient(flag: str) -> str:
+    log.info("begun")
+    while not Path(flag).exists():
+        time.sleep(0.05)
+    return "seen"
+"""
 
 
 def test_a_stopping_server_lets_a_running_run_finish(tmp_path: Path) -> None:
@@ -34,6 +50,31 @@ def test_a_stopping_server_lets_a_running_run_finish(tmp_path: Path) -> None:
 
     assert ended.state == "completed"
     assert ended.outputs == {"result": "done"}
+
+
+def test_a_run_that_outlasts_the_drain_is_handed_back_and_runs_again(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    (tmp_path / "patient.py").write_text(PATIENT)
+    with running_house(tmp_path / "data", RUNYARD_DRAIN="300ms") as house:
+        with Client(house.url, house.token, company="acme") as client:
+            client.create_company("acme")
+            client.deploy(tmp_path / "patient.py")
+            running = client.start("Patient", {"flag": str(flag)})
+            for event in client.events(running.id):
+                if isinstance(event, RunLines):
+                    break
+        assert house.stop() == 0
+
+    flag.touch()
+    with (
+        running_house(tmp_path / "data") as house,
+        Client(house.url, house.token, company="acme") as client,
+    ):
+        ended = client.wait(running.id, timedelta(seconds=30))
+
+    assert ended.state == "completed"
+    assert ended.outputs == {"result": "seen"}
+    assert ended.attempt == 2
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:

@@ -74,14 +74,14 @@ def runyard(
 
 
 @contextmanager
-def running_house(data: Path, *words: str) -> Iterator[House]:
+def running_house(data: Path, *words: str, **variables: str) -> Iterator[House]:
     """A server on a free port, for the length of the block."""
     process = subprocess.Popen(
         _command(("serve", "--data", str(data), "--port", "0", *words)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment({}),
+        env=environment(variables),
     )
     house = House(data, process)
     reading = threading.Thread(target=_read, args=(house,))
