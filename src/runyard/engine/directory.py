@@ -5,6 +5,8 @@ so entries live for ever. On a shared one other servers change things too: entri
 and everything that must be exact (openness, limits) is verified by the claim itself.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,8 +39,13 @@ class Directory:
         self._input_shapes: dict[VersionId, Shape] = {}
         self._output_shapes: dict[VersionId, Shape] = {}
         self.gates: dict[GateId, Gate] = {}
-        self._closing: set[GateId] = set()
-        """Gates that are being closed: taken for closed whatever the database still says."""
+        self._read: dict[GateId, Gate] = {}
+        """The gates as the database last showed them."""
+        self._reading = asyncio.Lock()
+        """Reads of gates follow one another: an older one must never replace a newer one."""
+        self._closing: Counter[GateId] = Counter()
+        """Gates that are being closed, with how many callers do so: taken for closed whatever the
+        database still says."""
         self._forget_at = clock.monotonic() + SHARED_LIFE
 
     async def open(self) -> None:
@@ -47,27 +54,38 @@ class Directory:
 
     async def refresh_gates(self) -> None:
         """Load all gates anew."""
-        self.gates = {gate.id: self._seen(gate) for gate in await self._store.tasks.gates()}
+        async with self._reading:
+            self._read = {gate.id: gate for gate in await self._store.tasks.gates()}
+            self.gates = {gate_id: self._seen(gate) for gate_id, gate in self._read.items()}
 
     async def refresh_gate(self, gate_id: GateId) -> None:
         """Load one gate anew."""
-        gate = await self._store.tasks.gate(gate_id)
-        if gate is not None:
-            self.gates[gate_id] = self._seen(gate)
+        async with self._reading:
+            gate = await self._store.tasks.gate(gate_id)
+            if gate is not None:
+                self._read[gate_id] = gate
+                self.gates[gate_id] = self._seen(gate)
 
     @contextmanager
     def closing(self, gates: Iterable[GateId]) -> Iterator[None]:
         """Take these gates for closed while the database learns of it: from the first moment on
-        nothing leaves for a worker any more.
+        nothing leaves for a worker any more. Afterwards they are what the database last showed:
+        whoever has changed them reads them anew before.
         """
         closed = set(gates)
-        self._closing |= closed
-        for gate_id in closed & self.gates.keys():
-            self.gates[gate_id] = self._seen(self.gates[gate_id])
+        self._closing.update(closed)
+        self._show(closed)
         try:
             yield
         finally:
-            self._closing -= closed
+            self._closing.subtract(closed)
+            self._closing = +self._closing
+            self._show(closed)
+
+    def _show(self, gates: Iterable[GateId]) -> None:
+        for gate_id in gates:
+            if (gate := self._read.get(gate_id)) is not None:
+                self.gates[gate_id] = self._seen(gate)
 
     def _seen(self, gate: Gate) -> Gate:
         return msgspec.structs.replace(gate, runnable=False) if gate.id in self._closing else gate

@@ -252,7 +252,11 @@ class Dispatcher:
         )
         # From here to the end nothing is awaited: openness cannot change before the runs have left.
         known = self._directory.gates
-        leaving = [run for run in claimed if session.is_open and known[run.gate_id].is_open]
+        leaving = [
+            run
+            for run in claimed
+            if session.is_open and (gate := known.get(run.gate_id)) is not None and gate.is_open
+        ]
         for version, company in unknown:
             session.port.introduce(version, company)
             session.introduced.add(version.id)

@@ -36,7 +36,7 @@ class Orchestrator:
         gates = [gate.id for gate in self._directory.gates_of(company.id)]
         with self._directory.closing(gates):
             await self._store.companies.set_runnable(company.id, runnable=False)
-        await self._reread()
+            await self._reread()
         await self._steering.hold_back(company.id)
 
     async def resume(self, company: Company) -> None:

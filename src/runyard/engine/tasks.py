@@ -79,7 +79,6 @@ class Tasks:
             with self._directory.closing((task.gate_id,)):
                 return await self._clean(company, task)
         finally:
-            await self._directory.refresh_gate(task.gate_id)
             self._dispatcher.notice(task.gate_id, company.id)
 
     async def _clean(self, company: Company, task: Task) -> int:
@@ -97,5 +96,5 @@ class Tasks:
     async def _switch(self, task: Task, *, runnable: bool) -> None:
         with self._directory.closing(() if runnable else (task.gate_id,)):
             await self._store.tasks.set_runnable(task.company_id, task.id, runnable)
-        await self._directory.refresh_gate(task.gate_id)
+            await self._directory.refresh_gate(task.gate_id)
         self._directory.forget()
