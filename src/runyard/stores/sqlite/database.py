@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from runyard.model.errors import Overloaded, RunyardError, StorageUnavailable
+from runyard.stores.base import WriteClass
 from runyard.stores.filters import Predicate
 from runyard.stores.migrations import Migration
 from runyard.stores.queries import Query
@@ -180,7 +181,9 @@ class SqliteDatabase:
         self._flush()
         self.groups += 1
         self.pieces += len(group)
-        for index, ((_, future), answer) in enumerate(zip(group, answers, strict=True)):
+        # Claims first: their runs are on the way to a child while others are still being answered.
+        for index in sorted(range(len(group)), key=lambda index: _answered_after(group[index][0])):
+            future, answer = group[index][1], answers[index]
             if future.done():
                 continue
             if answer is not None:
@@ -276,6 +279,10 @@ class SqliteDatabase:
         if self._readers is None:
             raise StoreClosed
         return self._readers
+
+
+def _answered_after(piece: Piece) -> bool:
+    return piece.write_class is not WriteClass.CLAIM
 
 
 def _error_from(kind: str, text: str) -> RunyardError:

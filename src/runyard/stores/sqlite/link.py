@@ -12,7 +12,7 @@ import msgspec
 from runyard.stores.sqlite.pipe import FrameBuffer, framed
 from runyard.stores.sqlite.writer import Hello, Welcome
 
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024  # small enough for the allocator to keep at hand between reads
 _SOCKET_BUFFER = 1024 * 1024
 _LAST_WRITES_SECONDS = 30
 

@@ -4,7 +4,7 @@ import socket
 import struct
 
 _HEAD = struct.Struct("<I")
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024  # small enough for the allocator to keep at hand between reads
 
 
 def framed(body: bytes) -> bytes:
