@@ -1,10 +1,12 @@
 """One worker's conversation, translated."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias, assert_never
 
+import msgspec
 from msgspec import Raw
 
 from runyard.engine.engine import Engine
@@ -20,6 +22,7 @@ from runyard.gateway.transfers import Transfer
 from runyard.model.companies import Company
 from runyard.model.errors import CodeRefused, NoWorker, RunyardError, Unauthenticated
 from runyard.model.ids import CompanyId, RunId, encode_public_id
+from runyard.model.runs import RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.tokens import TokenKind
 from runyard.protocol import frames
@@ -287,6 +290,12 @@ class WorkerLink:
         if size is None or size == 0:
             self._transport.send(frames.BlobPart(digest, 0, b"", size))
             return
+        try:
+            await self._send_parts(digest, offset, size)
+        except FileNotFoundError:  # pruned since its size was looked up
+            self._transport.send(frames.BlobPart(digest, 0, b"", None))
+
+    async def _send_parts(self, digest: str, offset: int, size: int) -> None:
         at = offset
         async for data in self._engine.files.blob(digest, offset):
             for start in range(0, len(data), frames.PART_SIZE):
@@ -316,6 +325,9 @@ class WorkerLink:
             self._transport.send(frames.FileStored(offered.transfer, None, problem.detail))
         except ConnectionError:
             return  # the link is closed; nobody waits for an answer
+        except OSError as problem:  # the disk is full: one run's trouble, not the worker's
+            detail = f"the file could not be stored: {problem.strerror}"
+            self._transport.send(frames.FileStored(offered.transfer, None, detail))
         finally:
             del self._transfers[offered.transfer]
 
@@ -351,6 +363,25 @@ def _attempt_end(end: frames.End) -> AttemptEnd:
         finished_at=end.finished_at,
         begun_at=end.begun_at,
         output=None if end.output is None else bytes(end.output),
-        error=end.error,
+        error=_told_error(end),
         logged_errors=end.logged_errors,
     )
+
+
+def _told_error(end: frames.End) -> RunError | None:
+    """The error, naming the signal that came from outside if one did."""
+    if end.signal is None:
+        return end.error
+    name = _signal_name(end.signal)
+    error = end.error or RunError(kind="Killed", message="")
+    if name in error.message:
+        return error
+    message = "; ".join(filter(None, (error.message, f"killed by {name} from outside")))
+    return msgspec.structs.replace(error, message=message)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

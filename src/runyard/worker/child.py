@@ -15,6 +15,10 @@ from runyard.worker.packets import PACKET_LIMIT, PIECES_LIMIT, Answer, encode
 from runyard.worker.zygote import Zygote
 
 PIPE_SIZE = 256 * 1024
+PACKETS_AT_ONCE = 64
+"""Packets that are read from one child before anybody else has a turn."""
+READS_AT_ONCE = 8
+"""Reads of the standard streams at the end of a run; more than a pipe holds."""
 STREAMS = (LogLevel.INFO, LogLevel.WARNING)
 """Levels of what comes from standard output and from standard errors."""
 
@@ -99,9 +103,13 @@ class Child:
 
     # ------------------------------------------------------------ work
 
-    def send(self, packet: bytes) -> None:
-        """Put a packet before the child."""
-        self._work.send(packet)
+    def send(self, packet: bytes) -> bool:
+        """Put a packet before the child; False when its channel does not take any."""
+        try:
+            self._work.send(packet)
+        except OSError:
+            return False  # Code in the child has closed or stuffed the channel.
+        return True
 
     def answer(self, answer: Answer) -> None:
         """Answer the child's open question."""
@@ -112,7 +120,7 @@ class Child:
 
     def add_piece(self, data: bytes) -> None:
         """Keep part of a value until the packet that it belongs to; raises ValueError."""
-        self._pieces_size += len(data)
+        self._pieces_size += len(data) + 64  # empty ones take room, too
         if self._pieces_size > PIECES_LIMIT:
             raise ValueError("pieces of no value")
         self._pieces.append(data)
@@ -127,9 +135,12 @@ class Child:
         packets: list[bytes] = []
         while True:
             try:
-                packets.append(self._theirs.recv(PACKET_LIMIT, socket.MSG_DONTWAIT))
-            except BlockingIOError:
+                packet = self._theirs.recv(PACKET_LIMIT, socket.MSG_DONTWAIT)
+            except OSError:
                 return packets
+            if not packet:  # Shut down from inside the child: this would come for ever.
+                return packets
+            packets.append(packet)
 
     def take_back_runs(self) -> list[Execution]:
         """The runs that the child has not taken; it will not see them any more."""
@@ -147,14 +158,16 @@ class Child:
     def _read_packets(self) -> None:
         receive = self._work.recv
         heard = self.audience.heard
-        while True:
+        # A child that talks without end must not keep the worker from everything else.
+        for _ in range(PACKETS_AT_ONCE):
             try:
                 data = receive(PACKET_LIMIT)
-            except BlockingIOError:
-                return
             except OSError:
                 return
             heard(self, data)
+            if not data:  # Shut down from inside the child: this would come for ever.
+                self._loop.remove_reader(self._work.fileno())
+                return
 
     def _read_stream(self, descriptor: int, level: LogLevel) -> None:
         try:
@@ -168,7 +181,7 @@ class Child:
 
     def read_streams(self) -> None:
         """Read what was written to the standard streams until now; cheap when it is nothing."""
-        while True:
+        for _ in range(READS_AT_ONCE):  # A thread of the task may be writing still.
             ready = [
                 descriptor for descriptor, event in self._poll.poll(0) if event & select.POLLIN
             ]
@@ -180,8 +193,15 @@ class Child:
 
     def read_last(self) -> None:
         """Read everything that the process left behind; it is dead."""
-        self._read_packets()
+        while self._has_packets():
+            self._read_packets()
         self.read_streams()
+
+    def _has_packets(self) -> bool:
+        try:
+            return bool(self._work.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def files_of(self, execution: Execution) -> Path:
         """The folder with what comes with a run, read-only for the child."""

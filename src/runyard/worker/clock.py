@@ -15,3 +15,10 @@ _from_timestamp = datetime.fromtimestamp
 def instant(seconds: float) -> datetime:
     """What `wall` said, as an aware UTC datetime."""
     return _from_timestamp(seconds, UTC)
+
+
+def not_later(seconds: float) -> float:
+    """What a child says `wall` said, at most what it says now; raises ValueError for no instant."""
+    if not seconds > 0:  # false for what is not a number, too
+        raise ValueError("not an instant")
+    return min(seconds, wall())

@@ -6,11 +6,13 @@ another one meanwhile, looks again until nothing new is found, and only then kil
 """
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 STOPPED_STATES = b"TtZXx"
+_PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 def children_of(pid: int) -> list[int]:
@@ -108,3 +110,17 @@ def memory_of(pid: int, *, shared: bool) -> int:
         return 0
     pages = int(fields[1]) if shared else int(fields[1]) - int(fields[2])
     return pages * PAGE_SIZE
+
+
+def proportional_memory_of(pid: int) -> int:
+    """Bytes of memory in use, what several processes share being divided among them.
+
+    Costs a walk through all its pages. Where that is not allowed: without what it may share.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except OSError:
+        return memory_of(pid, shared=False)
+    found = _PROPORTIONAL.search(text)
+    return int(found[1]) * 1024 if found else 0

@@ -15,7 +15,7 @@ from runyard.model.logs import LogLevel
 from runyard.model.tasks import Declaration
 from runyard.protocol.frames import CodeProblem, FromWorker, Inspect, Inspected, InspectionLine
 from runyard.worker.child import Child
-from runyard.worker.descendants import descendants_of, memory_of
+from runyard.worker.execution import Ending
 from runyard.worker.lanes import Supply
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
@@ -33,6 +33,7 @@ from runyard.worker.packets import (
 )
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.supplies import NotSupplied, Supplies
+from runyard.worker.watch import excess_of
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the memory of an inspecting child."""
@@ -59,6 +60,7 @@ class Hearing:
         )
         self.dead: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.pieces: list[bytes] = []
+        self._pieces_size = 0
         self.output = b""
 
     def heard(self, child: Child, data: bytes) -> None:
@@ -68,7 +70,9 @@ class Hearing:
         except msgspec.DecodeError:
             return
         match packet:
-            case Piece(piece) if sum(map(len, self.pieces)) < PIECES_LIMIT:
+            case Piece(piece) if self._pieces_size < PIECES_LIMIT:
+                # Empty ones count, too: they take room in the list.
+                self._pieces_size += len(piece) + 64
                 self.pieces.append(piece)
             case Surveyed() | Examined() if not self.answer.done():
                 self.answer.set_result(packet)
@@ -165,14 +169,17 @@ class Inspections:
     def _look_at(self, child: Child) -> None:
         if child.pid is None:
             return
-        limits = self._settings.limits
-        below = tuple(descendants_of(child.pid))
-        memory = memory_of(child.pid, shared=True)
-        memory += sum(memory_of(process, shared=False) for process in below)
-        if memory > limits.memory:
-            raise Refused(CodeProblem(reason="importing it took more memory than a run may have"))
-        if len(below) > limits.processes:
-            raise Refused(CodeProblem(reason="importing it started more processes than a run may"))
+        match excess_of(child.pid, self._settings.limits):
+            case Ending.MEMORY:
+                raise Refused(
+                    CodeProblem(reason="importing it took more memory than a run may have")
+                )
+            case Ending.PROCESSES:
+                raise Refused(
+                    CodeProblem(reason="importing it started more processes than a run may")
+                )
+            case _:
+                return
 
 
 def _death(code: int, output: bytes) -> CodeProblem:

@@ -143,7 +143,7 @@ class Nursery:
             readable=supply.environment.readable,
             user=child.user,
             landlock=bool(self.isolation.landlock),
-            processes=limits.processes,
+            processes=kernel_limit(limits.processes),
             open_files=limits.open_files,
             file_size=limits.file_size,
             environment={
@@ -210,6 +210,12 @@ def _make_folders(folder: Path) -> None:
     folder.chmod(0o711)
     (folder / "run").mkdir(0o700)
     (folder / "files").mkdir(0o750)
+
+
+def kernel_limit(processes: int) -> int:
+    """Processes and threads that the kernel lets a child have: room for the watch to see more
+    processes than are allowed, and to say so, before the kernel refuses them."""
+    return processes + processes // 2 + 64
 
 
 def _search_path(environment: Environment) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Callable
+from math import isfinite
 
 import msgspec
 
@@ -91,7 +92,9 @@ class Parcels:
                 raise ValueError(f"a run does not say {type(packet).__name__}")
 
     def progress(self, execution: Execution, packet: ProgressMade) -> None:
-        """Pass on how far a run has come."""
+        """Pass on how far a run has come, unless it is no number."""
+        if not isfinite(packet.done) or not isfinite(packet.total or 0.0):
+            return
         run_id = execution.assignment.run_id
         self._send(Progress(run_id, execution.token, packet.done, packet.total))
 

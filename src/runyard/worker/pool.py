@@ -20,7 +20,7 @@ from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease
 from runyard.worker.child import STREAMS, Child
-from runyard.worker.clock import instant, monotonic, wall
+from runyard.worker.clock import instant, monotonic, not_later, wall
 from runyard.worker.endings import end_of_child
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.lanes import Lane, LaneKey
@@ -61,6 +61,8 @@ LEAST_PREFETCH, MOST_PREFETCH = 2, 64
 RUN_OVERHEAD = 0.0001
 """Seconds between two runs of a child."""
 FAILED_STARTS = 3
+MOST_COUNTED = 2**31 - 1
+"""More errors than this no run has logged."""
 
 
 class Outside(NamedTuple):
@@ -282,7 +284,19 @@ class Pool:
             self._busy[child] = None
         child.pipeline.append(execution)
         packet = self._packet(child, execution)
-        child.send(packet)
+        if not child.send(packet):
+            child.pipeline.pop()
+            self._reclaim(child, lane, execution)
+
+    def _reclaim(self, child: Child, lane: Lane, execution: Execution) -> None:
+        """An earlier run closed the child's channel: this one goes to another child."""
+        execution.child = None
+        if execution.has_folder:
+            execution.staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
+            child.files_of(execution).rename(execution.staged)
+            execution.has_folder = False
+        self._put_back(lane, [execution])
+        self._end_child(child, Ending.UNRULY)
 
     def _packet(self, child: Child, execution: Execution) -> bytes:
         assignment = execution.assignment
@@ -376,7 +390,7 @@ class Pool:
         execution = child.pipeline[0]
         if execution.run_id != packet.run_id or execution.has_begun:
             raise ValueError("a run began that is not the child's next one")
-        execution.begun_at = packet.at
+        execution.begun_at = not_later(packet.at)
         child.known.add(int(execution.assignment.version_id))
         self._watch.begun(execution)
         self._reports.begun(execution)
@@ -385,7 +399,8 @@ class Pool:
         execution = child.pipeline[0]
         if execution.run_id != packet.run_id or execution.begun_at is None:
             raise ValueError("a run ended that had not begun")
-        end = _end_as_told(execution, packet, _output(child, packet))
+        finished_at = not_later(packet.finished_at)
+        end = _end_as_told(execution, packet, _output(child, packet), finished_at)
         child.read_streams()
         self._end_of_streams(child, execution)
         child.pipeline.popleft()
@@ -393,7 +408,7 @@ class Pool:
         if packet.resident:
             child.resident = packet.resident
         lane = self._lane_of[child]
-        self._learn(lane, packet.finished_at - execution.begun_at)
+        self._learn(lane, max(0.0, finished_at - execution.begun_at))
         self._finish(execution, end)
         self._go_on(child, lane)
 
@@ -429,6 +444,8 @@ class Pool:
             case Piece(data):
                 child.add_piece(data)
             case Lines(_, count, body):
+                if not 0 < count <= len(body):
+                    raise ValueError("lines of a number that cannot be")
                 execution.logbook().add_encoded(count, body)
                 self._reports.lines(execution)
             case ProgressMade():
@@ -608,13 +625,17 @@ def _output(child: Child, packet: Finished) -> bytes | None:
     return child.take_pieces()
 
 
-def _end_as_told(execution: Execution, packet: Finished, output: bytes | None) -> End:
+def _end_as_told(
+    execution: Execution, packet: Finished, output: bytes | None, finished_at: float
+) -> End:
+    if not 0 <= packet.logged_errors <= MOST_COUNTED:
+        raise ValueError("errors of a number that cannot be")
     return End(
         run_id=execution.assignment.run_id,
         token=execution.token,
         outcome=Outcome(packet.outcome),
-        begun_at=instant(packet.begun_at) if packet.begun_at else None,
-        finished_at=instant(packet.finished_at),
+        begun_at=instant(execution.begun_at) if packet.begun_at and execution.begun_at else None,
+        finished_at=instant(finished_at),
         output=None if output is None else msgspec.Raw(output),
         error=packet.error,
         logged_errors=packet.logged_errors,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from runyard.worker.child import Child
 from runyard.worker.clock import monotonic
-from runyard.worker.descendants import descendants_of, memory_of
+from runyard.worker.descendants import descendants_of, memory_of, proportional_memory_of
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.settings import ChildLimits
 
@@ -84,12 +84,25 @@ class Watch:
         self._looked()
 
     def _look_at(self, child: Child, pid: int) -> None:
-        memory = memory_of(pid, shared=True)
-        count = 1
-        for descendant in descendants_of(pid):
-            count += 1
-            memory += memory_of(descendant, shared=False)
-        if memory > self._limits.memory:
-            self._end(child, Ending.MEMORY)
-        elif count > self._limits.processes + 1:
-            self._end(child, Ending.PROCESSES)
+        ending = excess_of(pid, self._limits)
+        if ending is not None:
+            self._end(child, ending)
+
+
+def excess_of(pid: int, limits: ChildLimits) -> Ending | None:
+    """What a process and all that it started take beyond the limits; None when they keep them."""
+    below = tuple(descendants_of(pid))
+    if len(below) > limits.processes:
+        return Ending.PROCESSES
+    memory = memory_of(pid, shared=True) + sum(memory_of(p, shared=False) for p in below)
+    if memory <= limits.memory:
+        return None
+    if not below:
+        return Ending.MEMORY
+    # Forked processes have most pages in common: count these once. Looked at only now, as it costs.
+    left = limits.memory
+    for process in (pid, *below):
+        left -= proportional_memory_of(process)
+        if left < 0:
+            return Ending.MEMORY
+    return None
