@@ -91,7 +91,32 @@ async def test_a_stream_ends_with_its_server() -> None:
     assert streams.is_ending
 
 
-async def test_a_quiet_stream_is_kept_alive_until_its_token_is_not_valid_any_more() -> None:
+async def test_a_quiet_stream_is_kept_alive() -> None:
+    reader = Reader()
+    stream = EventStream(events(ends=False), OpenStreams(), valid, keep_alive=SOON)
+
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(stream.send(reader.receive, reader.send))
+        async with asyncio.timeout(10):
+            while reader.text.count(": keep-alive\n\n") < 2:
+                await asyncio.wait([sending], timeout=SOON.total_seconds())
+        reader.gone.set()
+
+
+async def without_end() -> AsyncGenerator[ServerSentEvent, None]:
+    number = 0
+    while True:
+        yield ServerSentEvent("a", number)
+        await asyncio.wait([asyncio.ensure_future(turn())])
+        number += 1
+
+
+async def turn() -> None:
+    """Let others have their turn."""
+
+
+async def test_a_stream_with_events_all_the_time_ends_with_its_token() -> None:
+    # It was looked at only while nothing happened: a busy stream outlived a revoked token for ever.
     reader, looks = Reader(), 0
 
     async def valid_twice() -> None:
@@ -100,10 +125,30 @@ async def test_a_quiet_stream_is_kept_alive_until_its_token_is_not_valid_any_mor
         if looks > 2:
             raise Unauthenticated
 
-    stream = EventStream(events(ends=False), OpenStreams(), valid_twice, keep_alive=SOON)
-    await stream.send(reader.receive, reader.send)
+    stream = EventStream(without_end(), OpenStreams(), valid_twice, look=SOON)
+    async with asyncio.timeout(10):
+        await stream.send(reader.receive, reader.send)
 
-    assert reader.text == ": keep-alive\n\n: keep-alive\n\n"
+    assert looks == 3
+
+
+async def test_a_stream_that_nobody_reads_ends_with_its_token() -> None:
+    stuck, ended = asyncio.Event(), 0
+
+    async def revoked() -> None:
+        raise Unauthenticated
+
+    async def send(message: Message) -> None:
+        nonlocal ended
+        if message.get("more_body"):
+            await stuck.wait()
+        ended += message["type"] == "http.response.body"
+
+    stream = EventStream(without_end(), OpenStreams(), revoked, look=SOON)
+    async with asyncio.timeout(10):
+        await stream.send(Reader().receive, send)
+
+    assert ended == 1
 
 
 async def test_a_stream_of_work_does_not_take_the_bodys_messages() -> None:

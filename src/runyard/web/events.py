@@ -1,8 +1,9 @@
 """Server-sent events: a stream that ends when its source, its reader, its token or the server does.
 
 A comment goes out whenever nothing else did for a while, so that nobody between the two ends takes
-the connection for dead, and so that a reader that is gone is noticed. At the same moments the
-token is looked at again: a stream never outlives the right to read it.
+the connection for dead, and so that a reader that is gone is noticed. The token is looked at again
+every second, whether events come or not and whether they are read or not: a stream never outlives
+the right to read it.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from runyard.web.asgi import Receive, Send
 from runyard.web.responses import ENCODER, SECURITY_HEADERS, Response
 
 KEEP_ALIVE = timedelta(seconds=15)
+LOOK_AT_TOKEN = timedelta(seconds=1)
 
 EVENT_STREAM = "text/event-stream"
 
@@ -72,6 +74,7 @@ class EventStream(Response):
         streams: OpenStreams,
         still_valid: Callable[[], Awaitable[object]] | None = None,
         keep_alive: timedelta = KEEP_ALIVE,
+        look: timedelta = LOOK_AT_TOKEN,
     ) -> None:
         """`still_valid` raises a RunyardError once the reader's token is not valid any more. Without
         it the stream is one answer that takes long: it ends by itself, whoever listens, and what
@@ -82,6 +85,7 @@ class EventStream(Response):
         self._streams = streams
         self._still_valid = still_valid
         self._keep_alive = keep_alive.total_seconds()
+        self._look = look.total_seconds()
 
     async def send(self, receive: Receive, send: Send) -> None:
         """Write events out until one of the four ends comes."""
@@ -91,6 +95,7 @@ class EventStream(Response):
             watching = [group.create_task(self._streams.wait_for_end())]
             if self._still_valid is not None:
                 watching.append(group.create_task(_wait_for_disconnect(receive)))
+                watching.append(group.create_task(self._wait_for_loss(self._still_valid)))
             await asyncio.wait([writing, *watching], return_when=asyncio.FIRST_COMPLETED)
             for task in (writing, *watching):
                 task.cancel()
@@ -108,8 +113,6 @@ class EventStream(Response):
                 while True:
                     done, _ = await asyncio.wait([upcoming], timeout=self._keep_alive)
                     if not done:
-                        if not await self._is_still_valid():
-                            return
                         await _send_part(send, b": keep-alive\n\n")
                         continue
                     event = upcoming.result()
@@ -120,14 +123,18 @@ class EventStream(Response):
             finally:
                 upcoming.cancel()
 
-    async def _is_still_valid(self) -> bool:
-        if self._still_valid is None:
-            return True
-        try:
-            await self._still_valid()
-        except RunyardError:
-            return False
-        return True
+    async def _wait_for_loss(self, still_valid: Callable[[], Awaitable[object]]) -> None:
+        """Return once the reader's token is not valid any more."""
+        never = asyncio.Event()
+        while True:
+            try:
+                async with asyncio.timeout(self._look):
+                    await never.wait()
+            except TimeoutError:
+                try:
+                    await still_valid()
+                except RunyardError:
+                    return
 
 
 async def _send_part(send: Send, part: bytes) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
 
 import httpx
 import pytest
@@ -134,10 +133,7 @@ async def test_what_is_unknown_or_foreign_is_refused_before_the_stream(place: Pl
     assert [unknown.status_code, foreign.status_code] == [404, 404]
 
 
-async def test_a_stream_ends_with_the_right_to_read_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runyard.web.events.KEEP_ALIVE", timedelta(milliseconds=20))
+async def test_a_stream_ends_with_the_right_to_read_it(place: Place) -> None:
     run = await place.start(parked=True)
     secret = await a_secret(place.server, place.acme_slug, Role.VIEWER)
 
