@@ -27,6 +27,8 @@ class House:
     url: str = ""
     printed: list[str] = field(default_factory=list)
     """What the server has printed so far, line by line."""
+    has_ended: bool = False
+    """Whether it will print nothing more."""
     has_printed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -47,10 +49,11 @@ class House:
     def until_printed(self, text: str) -> None:
         """Returns once the server has printed a line with this text."""
         with self.has_printed:
-            seen = self.has_printed.wait_for(
-                lambda: any(text in line for line in self.printed), STARTING
-            )
-        assert seen, f"the server did not print {text!r}: {self.printed}"
+            self.has_printed.wait_for(lambda: self.has_ended or self._says(text), STARTING)
+        assert self._says(text), "\n".join((f"it did not print {text!r}:", *self.printed))
+
+    def _says(self, text: str) -> bool:
+        return any(text in line for line in self.printed)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Asks the server to stop, waits for it, and gives its exit code."""
@@ -109,6 +112,9 @@ def _read(house: House) -> None:
         with house.has_printed:
             house.printed.append(line.rstrip())
             house.has_printed.notify_all()
+    with house.has_printed:
+        house.has_ended = True
+        house.has_printed.notify_all()
 
 
 def _command(words: Sequence[str]) -> list[str]:
