@@ -66,6 +66,7 @@ class Server:
         deadline = self.engine.clock.monotonic() + self.settings.drain
         while self.engine.clock.monotonic() < deadline:
             if not (await self.engine.statistics()).held_runs:
+                await self.engine.attempts.settled()
                 return True
             await self.engine.clock.wait(pause, _LOOK)
         return False
