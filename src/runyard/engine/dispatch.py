@@ -60,6 +60,8 @@ class Dispatcher:
         self._wakeup = asyncio.Event()
         self._barriers: list[asyncio.Event] = []
         self._is_turning = False
+        self._unanswered = 0
+        """Claims under way whose answer is not known yet."""
 
     def notice(self, gate: GateId, company: CompanyId) -> None:
         """Something happened at this gate: runs behind it may be able to start."""
@@ -73,9 +75,10 @@ class Dispatcher:
 
     def notice_again(self, gate: GateId, company: CompanyId) -> None:
         """What was noticed before it was written is on disk now. A claim that came too early for it
-        has left the gate for dry; then runs behind it are noticed once more.
+        has left the gate for dry, or will do so when it is answered; then runs behind it are noticed
+        once more.
         """
-        if gate not in self._occupied.get(company, ()):
+        if self._unanswered or gate not in self._occupied.get(company, ()):
             self.notice(gate, company)
 
     def notice_room(self) -> None:
@@ -190,11 +193,13 @@ class Dispatcher:
         wanted = sum(share.count for share in shares)
         noticed = self._notices
         session.claiming += wanted
+        self._unanswered += 1
         try:
             if self._sessions.is_stale(session):
                 await self._sessions.renew([session])
             claimed = await self._store.runs.claim(self._next_claim(session, shares, wanted))
         finally:
+            self._unanswered -= 1
             session.claiming -= wanted
         self._account(shares, claimed, noticed)
         if claimed:
