@@ -19,6 +19,13 @@ _KEEP_ALIVE = timedelta(seconds=75)
 LONGEST_HEAD = 64 * 1024
 """Bytes of request line and headers."""
 
+_PATIENCE = timedelta(seconds=30)
+"""How long a client may take to send a head, to send or to read on."""
+_LEAST_PROGRESS = 1024
+"""Bytes of a body that count as progress."""
+_LOOK_EVERY = 10
+"""Pulses of a tenth of a second between two looks at what connections wait for."""
+
 _HEAD_REFUSED = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\nconnection: close\r\n\r\n"
@@ -47,17 +54,30 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP, with a limit to the lines before a body: the parser itself has none."""
+    """Uvicorn's HTTP, with limits that it and its parser do not have: to the lines before a body
+    and after it, and to the time that a client lets the server wait.
+    """
 
     _head = 0
     """Bytes that arrived of a head that is not complete; -1 outside of heads."""
+    _between = 0
+    """Bytes that arrived since the last ones that were a body's: chunk extensions, trailers."""
+    _heads = 0
+    """Heads that are complete."""
+    _arrived = 0
+    _mark: tuple[object, ...] = ()
+    _marked_at = timedelta()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the head becomes too long."""
+        """Read on, unless what is no body becomes too long."""
+        size = len(data)
+        self._arrived += size
         if self._head >= 0:
-            self._head += len(data)
+            self._head += size
+        else:
+            self._between += size
         super().data_received(data)
-        if self._head > LONGEST_HEAD and not self.transport.is_closing():
+        if max(self._head, self._between) > LONGEST_HEAD and not self.transport.is_closing():
             self.transport.write(_HEAD_REFUSED)
             self.transport.close()
 
@@ -65,11 +85,42 @@ class BoundedHttp(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._head = max(self._head, 0)
+        self._between = 0
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._head = -1
+        self._heads += 1
         super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            # What comes after the body is no header of the request, whatever it calls itself.
+            self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of a body."""
+        self._between = 0
+        super().on_body(body)
+
+    def end_if_stuck(self, now: timedelta) -> None:
+        """Break the connection off when its client has kept the server waiting for too long."""
+        mark = self._waiting_for()
+        if mark != self._mark:
+            self._mark, self._marked_at = mark, now
+        elif mark and now - self._marked_at >= _PATIENCE:
+            self.transport.abort()
+
+    def _waiting_for(self) -> tuple[object, ...]:
+        """What the client owes, with what changes as soon as it moves; empty: nothing."""
+        if self.transport.is_closing():
+            return ("to take the last bytes",)
+        if self.flow.write_paused:
+            return ("to read", self.transport.get_write_buffer_size())
+        if self.cycle is None or self.cycle.response_complete:
+            is_timed = self.timeout_keep_alive_task is not None
+            return () if is_timed else ("to complete a head", self._heads)
+        if self.cycle.more_body and not self.flow.read_paused:
+            return ("to send a body", self._heads, self._arrived // _LEAST_PROGRESS)
+        return ()
 
 
 class HttpServer(uvicorn.Server):
@@ -95,6 +146,15 @@ class HttpServer(uvicorn.Server):
                 ssl_keyfile=settings.tls_key,
             )
         )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Uvicorn's pulse, ten times a second: look after connections now and then."""
+        if counter % _LOOK_EVERY == 0:
+            now = timedelta(seconds=asyncio.get_running_loop().time())
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, BoundedHttp):
+                    connection.end_if_stuck(now)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
