@@ -1,45 +1,384 @@
-"""What workers say, as the engine hears it."""
+"""A worker's conversation: translated, refused, cut off in the middle."""
 
-from datetime import UTC, datetime
+import asyncio
+import json
 
 import msgspec
 import pytest
 
-from runyard.gateway.link import _attempt_end
+from runyard.model.errors import CodeRefused, NoWorker
 from runyard.model.ids import RunId
+from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Outcome, RunError
-from runyard.protocol.frames import End
+from runyard.model.states import Cause, RunState
+from runyard.model.tokens import Role, TokenKind
+from runyard.model.types import Field, Integer
+from runyard.protocol import frames
+from runyard.protocol.memory import memory_pair
+from tests.gateway.conftest import Doorway, Line, hello
+from tests.support.yard import _no_bytes, a_declaration
 
-AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+async def assigned(door: Doorway, line: Line) -> frames.Assignment:
+    """A started run, as it arrived at the worker."""
+    run = await door.yard.a_run()
+    assignment = (await line.hears(frames.Assignments)).runs[0]
+    assert assignment.run_id == run.id
+    return assignment
 
 
-def an_end(**given: object) -> End:
-    return msgspec.structs.replace(
-        End(run_id=RunId(1), token=1, outcome=Outcome.KILLED, finished_at=AT), **given
+def begun(door: Doorway, run: frames.Assignment) -> frames.Begun:
+    return frames.Begun((frames.Start(run.run_id, run.token, door.yard.clock.now()),))
+
+
+def ended(door: Doorway, run: frames.Assignment, **values: object) -> frames.Ended:
+    given = {"outcome": Outcome.RETURNED, "begun_at": door.yard.clock.now(), **values}
+    return frames.Ended(
+        (
+            frames.End(
+                run_id=run.run_id,
+                token=run.token,
+                finished_at=door.yard.clock.now(),
+                **given,  # type: ignore[arg-type]
+            ),
+        )
     )
 
 
-@pytest.mark.parametrize(
-    ("error", "number", "message"),
-    [
-        (None, 9, "killed by SIGKILL from outside"),
-        (RunError(kind="Killed", message="gone"), 15, "gone; killed by SIGTERM from outside"),
-        (RunError(kind="Killed", message="it got SIGKILL"), 9, "it got SIGKILL"),
-        (None, 200, "killed by signal 200 from outside"),
-    ],
-)
-def test_the_signal_that_came_from_outside_is_told(
-    error: RunError | None, number: int, message: str
+async def settled(door: Doorway, run: int, state: RunState) -> None:
+    async with asyncio.timeout(10):
+        while (await door.yard.run(RunId(run))).state is not state:
+            await door.yard.turned()
+
+
+async def test_a_run_goes_over_the_line_and_its_end_comes_back(door: Doorway) -> None:
+    await door.yard.a_task(outputs=(Field(name="a", parameter="a", type=Integer()),))
+    line = await door.worker()
+
+    run = await assigned(door, line)
+    said = LogLine(1, door.yard.clock.now(), LogLevel.ERROR, "careful")
+    line.say(
+        begun(door, run),
+        frames.LogLines(run.run_id, run.token, (said,)),
+        ended(door, run, output=msgspec.Raw(b'{"a":1}'), logged_errors=1),
+    )
+    await settled(door, run.run_id, RunState.COMPLETED)
+
+    found = await door.yard.run(run.run_id)
+    page = await door.yard.engine.logs.read(door.yard.company.id, run.run_id, LogLevel.TRACE, 0, 10)
+    introduction = await line.hears(frames.Introduction)
+    assert (found.cause, found.attempt) == (Cause.RETURNED_WITH_ERRORS, 1)
+    assert [shown.text for shown in page.lines] == ["careful"]
+    assert (introduction.company, introduction.task) == ("acme", "Work")
+    assert json.loads(bytes(run.input)) == {}
+
+
+async def test_an_error_comes_back_whole(door: Doorway) -> None:
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    error = RunError(kind="ValueError", message="wrong", traceback="line 3")
+    line.say(begun(door, run), ended(door, run, outcome=Outcome.RAISED, error=error))
+    await settled(door, run.run_id, RunState.FAILED)
+
+    values = await door.yard.engine.runs.values(door.yard.company, run.run_id)
+    assert values.error == error
+
+
+async def test_a_report_under_another_token_changes_nothing(door: Doorway) -> None:
+    """R4"""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(ended(door, msgspec.structs.replace(run, token=run.token - 1)), begun(door, run))
+    line.say(ended(door, run, outcome=Outcome.RAISED))
+    await settled(door, run.run_id, RunState.FAILED)
+
+
+async def test_a_step_is_recorded_before_it_is_answered_and_comes_back(door: Doorway) -> None:
+    """R5"""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(begun(door, run))
+    line.say(frames.StepDone(7, run.run_id, run.token, "pay", 0, msgspec.Raw(b"42")))
+    kept = await line.hears(frames.StepRecorded)
+    line.say(frames.StepDone(8, run.run_id, run.token + 1, "pay", 1, msgspec.Raw(b"43")))
+    lost = await line.hears(frames.StepRecorded)
+
+    recorded = await door.yard.store.runs.steps([run.run_id])
+    assert (kept.request, kept.lost) == (7, False)
+    assert (lost.request, lost.lost) == (8, True)
+    assert recorded == {run.run_id: [("pay", 0, b"42")]}
+
+
+async def test_recall_and_kill_are_answered_by_the_worker(door: Doorway) -> None:
+    """R6"""
+    await door.yard.a_task()
+    line = await door.worker()
+    unbegun = await assigned(door, line)
+    running = await assigned(door, line)
+    line.say(begun(door, running))
+    await line.hears(frames.Introduction)
+
+    pausing = asyncio.ensure_future(door.yard.engine.orchestrator.pause(door.yard.company))
+    recall = await line.hears(frames.Recall)
+    line.say(frames.Recalled(recall.request, recall.runs))
+    await asyncio.wait_for(pausing, 10)
+    killing = asyncio.ensure_future(
+        door.yard.engine.runs.kill(door.yard.company, str(running.run_id))
+    )
+    kill = await line.hears(frames.Kill)
+    line.say(frames.Killed(kill.request, kill.runs))
+    report = await asyncio.wait_for(killing, 10)
+
+    assert [lease.run_id for lease in recall.runs] == [unbegun.run_id]
+    assert report.killed == (running.run_id,)
+    assert (await door.yard.run(unbegun.run_id)).state is RunState.QUEUED
+
+
+async def test_a_worker_that_leaves_during_a_kill_leaves_it_unconfirmed(door: Doorway) -> None:
+    """R6"""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+    line.say(begun(door, run))
+    await door.yard.turned()
+
+    killing = asyncio.ensure_future(door.yard.engine.runs.kill(door.yard.company, str(run.run_id)))
+    await line.hears(frames.Kill)
+    line.leave()
+    report = await asyncio.wait_for(killing, 10)
+
+    assert report.killed == ()
+    found = await door.yard.run(run.run_id)
+    assert found.is_final or report.unconfirmed == (run.run_id,)
+
+
+async def test_an_inspection_comes_back_with_lines_and_tasks_or_a_refusal(door: Doorway) -> None:
+    line = await door.worker()
+    lines: list[str] = []
+    deploys = door.yard.engine.deploys
+
+    first = asyncio.ensure_future(
+        deploys.deploy(door.yard.company, "shop", _no_bytes(), on_line=lines.append)
+    )
+    inspect = await line.hears(frames.Inspect)
+    line.say(
+        frames.InspectionLine(inspect.request, "building"),
+        frames.InspectionLine(inspect.request + 99, "nobody asked"),
+        frames.Inspected(inspect.request, (a_declaration("A"),)),
+    )
+    report = await asyncio.wait_for(first, 10)
+    second = asyncio.ensure_future(deploys.deploy(door.yard.company, "shop", _no_bytes()))
+    inspect = await line.hears(frames.Inspect)
+    problem = frames.CodeProblem(reason="no", file="a.py", line=2)
+    line.say(frames.Inspected(inspect.request, problem=problem))
+    with pytest.raises(CodeRefused) as refusal:
+        await asyncio.wait_for(second, 10)
+
+    assert lines == ["building"]
+    assert [item.task.name for item in report.tasks] == ["A"]
+    assert (refusal.value.file, refusal.value.line) == ("a.py", 2)
+
+
+async def test_a_worker_that_leaves_during_an_inspection_says_try_again(door: Doorway) -> None:
+    line = await door.worker()
+
+    deploying = asyncio.ensure_future(
+        door.yard.engine.deploys.deploy(door.yard.company, "shop", _no_bytes())
+    )
+    await line.hears(frames.Inspect)
+    line.leave()
+
+    with pytest.raises(NoWorker, match="try again"):
+        await asyncio.wait_for(deploying, 10)
+
+
+def offered(run: frames.Assignment, transfer: int = 1) -> frames.FileOffered:
+    return frames.FileOffered(
+        transfer=transfer,
+        run_id=run.run_id,
+        token=run.token,
+        name="report.txt",
+        content_type="text/plain",
+        size=6,
+    )
+
+
+async def test_a_file_whose_parts_come_at_once_is_kept(door: Doorway) -> None:
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(
+        offered(run), frames.FilePart(1, b"abc", last=False), frames.FilePart(1, b"def", last=True)
+    )
+    stored = await line.hears(frames.FileStored)
+
+    assert stored.file_id is not None
+    file = await door.yard.engine.files.load(door.yard.company.id, stored.file_id)
+    content = b"".join([part async for part in door.yard.engine.files.read(file)])
+    assert (file.name, file.run_id, content) == ("report.txt", run.run_id, b"abcdef")
+
+
+async def test_a_file_that_breaks_off_is_not_kept(door: Doorway) -> None:
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(offered(run), frames.FilePart(1, b"abc", last=False))
+    await door.yard.turned()
+    line.leave()
+    await settled(door, run.run_id, RunState.QUEUED)
+
+    assert await door.yard.engine.files.list(door.yard.company.id, 10) == []
+
+
+async def test_a_file_of_a_run_that_is_not_the_workers_is_refused_and_forgotten(
+    door: Doorway,
 ) -> None:
-    # It was dropped on its way to the engine.
-    told = _attempt_end(an_end(error=error, signal=number)).error
+    """R12: its parts were kept in memory for as long as the worker was connected."""
+    await door.yard.a_task()
+    run = await assigned(door, await door.worker(name="other"))
+    theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
+    link = door.gateway.accept(ours, address="", trusted=True)
+    line = Line(theirs)
+    line.say(hello())
+    await line.hears(frames.Welcome)
 
-    assert told is not None
-    assert (told.kind, told.message) == ("Killed", message)
+    line.say(offered(run), frames.FilePart(1, b"abc", last=False))
+    stored = await line.hears(frames.FileStored)
+    line.say(frames.FilePart(1, b"def", last=True))
+    await door.yard.turned()
+
+    assert link._transfers == {}
+    assert stored.file_id is None
+    assert "lease" in stored.detail
+    assert await door.yard.engine.files.list(door.yard.company.id, 10) == []
 
 
-def test_an_error_without_a_signal_is_told_as_it_is() -> None:
-    error = RunError(kind="ValueError", message="no")
+async def test_a_blob_comes_in_parts_from_where_it_is_wanted(door: Doorway) -> None:
+    line = await door.worker()
+    content = bytes(range(256)) * 8192
+    digest = await door.yard.store.blobs.put(content)
 
-    assert _attempt_end(an_end(error=error)).error == error
-    assert _attempt_end(an_end()).error is None
+    line.say(frames.BlobWanted(digest, 1000))
+    data = b""
+    while len(data) < len(content) - 1000:
+        part = await line.hears(frames.BlobPart)
+        assert (part.digest, part.size, part.offset) == (digest, len(content), 1000 + len(data))
+        data += part.data
+    line.say(frames.BlobWanted("0" * 64))
+    missing = await line.hears(frames.BlobPart)
+
+    assert data == content[1000:]
+    assert missing.size is None
+
+
+# ---------------------------------------------------------------- who is let in
+
+
+async def a_token(door: Doorway, kind: TokenKind) -> str:
+    created = await door.yard.engine.tokens.create(kind, door.yard.company, role=Role.ADMINISTRATOR)
+    return created.secret
+
+
+async def test_a_worker_with_a_workers_token_is_let_in_for_its_company(door: Doorway) -> None:
+    line = door.line(trusted=False)
+
+    line.say(hello(token=await a_token(door, TokenKind.WORKER)))
+    welcome = await line.hears(frames.Welcome)
+
+    [view] = await door.yard.engine.workers.list(door.yard.company)
+    assert welcome.protocol == 1
+    assert (view.worker.company_id, view.worker.address) == (door.yard.company.id, "10.0.0.7")
+
+
+@pytest.mark.parametrize("token", ["none", "wrong", "native"])
+async def test_a_worker_without_a_workers_token_is_refused(door: Doorway, token: str) -> None:
+    secret = await a_token(door, TokenKind.NATIVE) if token == "native" else ""
+    line = door.line(trusted=False)
+
+    line.say(hello(token="ryd_worker_x" if token == "wrong" else secret))
+    refusal = await line.hears(frames.Refusal)
+    await line.is_closed()
+
+    assert refusal.code == "token"
+    assert await door.yard.engine.workers.list() == []
+
+
+async def test_a_worker_that_speaks_another_protocol_is_refused(door: Doorway) -> None:
+    line = door.line()
+
+    line.say(hello(protocol=(99,)))
+    refusal = await line.hears(frames.Refusal)
+
+    assert refusal.code == "protocol"
+    assert "protocol 1" in refusal.detail
+
+
+@pytest.mark.parametrize("what", ["runs before hello", "second hello", "heartbeat before hello"])
+async def test_what_may_not_be_said_ends_the_conversation(door: Doorway, what: str) -> None:
+    line = door.line() if "before" in what else await door.worker()
+
+    match what:
+        case "runs before hello":
+            line.say(frames.Capacity(5))
+        case "heartbeat before hello":
+            line.say(frames.Heartbeat(0, 1))
+        case _:
+            line.say(hello())
+
+    assert "protocol violation" in await line.is_closed()
+
+
+async def test_a_worker_that_leaves_while_it_is_let_in_holds_nothing(door: Doorway) -> None:
+    """Its session stayed open until its lease was over, and runs were given to it."""
+    await door.yard.a_task()
+    line = door.line()
+
+    line.say(hello())
+    line.leave()
+    await line.is_closed()
+    async with asyncio.timeout(10):
+        while not await door.yard.engine.workers.list():
+            await door.yard.turned()
+        while any(view.online for view in await door.yard.engine.workers.list()):
+            await door.yard.turned()
+
+
+async def test_heartbeats_are_answered_and_keep_the_session(door: Doorway) -> None:
+    line = await door.worker()
+
+    for number in range(1, 8):
+        door.yard.clock.advance(door.yard.engine.lease / 2)
+        line.say(frames.Heartbeat(0, number))
+        assert (await line.hears(frames.Renewed)).number == number
+
+    [view] = await door.yard.engine.workers.list()
+    assert view.online
+
+
+async def test_a_goodbye_gives_everything_back(door: Doorway) -> None:
+    """R13"""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(frames.Goodbye("done for today"))
+    await settled(door, run.run_id, RunState.QUEUED)
+
+    assert await line.is_closed() == "done for today"
+
+
+async def test_a_draining_server_tells_its_workers(door: Doorway) -> None:
+    """R13"""
+    line = await door.worker()
+
+    await door.yard.engine.drain()
+
+    await line.hears(frames.Drain)
