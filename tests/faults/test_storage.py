@@ -22,7 +22,7 @@ def limit_files(processes: list[int], size: int) -> None:
         resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(1200)
 def test_a_full_disk_refuses_starts_and_loses_nothing(tmp_path: Path) -> None:
     """R1, R2, R12"""
     load = Load()
@@ -44,7 +44,7 @@ def test_a_full_disk_refuses_starts_and_loses_nothing(tmp_path: Path) -> None:
     assert set(refused) <= {"StorageUnavailable", "Overloaded", "Busy"}, refused
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_database_that_restarts_and_drops_connections_loses_nothing(
     tmp_path: Path, *, torture: bool
 ) -> None:
