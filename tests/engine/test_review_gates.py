@@ -41,7 +41,7 @@ async def test_a_clean_whose_last_look_fails_leaves_its_task_open(yard: Yard) ->
     async def fail(_: GateId) -> None:
         raise StorageUnavailable("away")
 
-    yard.store.tasks.gate = fail  # type: ignore[method-assign]
+    yard.store.tasks.gate = fail  # type: ignore[method-assign,assignment]
     await yard.engine.tasks.clean(yard.company, "Work")
     run = await yard.a_run()
     await worker.has_runs(1)

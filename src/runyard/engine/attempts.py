@@ -16,17 +16,18 @@ from datetime import datetime, timedelta
 from runyard.engine.clock import to_micros
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
+from runyard.engine.patience import until_done
 from runyard.engine.retries import retry_delay
 from runyard.engine.sessions import AttemptEnd, HeldRun, Session
 from runyard.engine.transitions import target
-from runyard.model.errors import FieldProblem, InputRefused, RunyardError
+from runyard.model.errors import Busy, FieldProblem, InputRefused, RunyardError
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import FINAL_STATES, Cause
 from runyard.stores.base import Beginning, Finish, ProgressReport, StepRecord
-from runyard.telemetry import ENDS_DELAYED, LATE_REPORT, emit
+from runyard.telemetry import END_REFUSED, ENDS_DELAYED, LATE_REPORT, emit
 
 BEGINNING_DELAY = timedelta(milliseconds=20)
 AFTER_FAILURE = timedelta(milliseconds=200)
@@ -62,13 +63,17 @@ class Attempts:
         self._logbook = logbook
         self._watch = foundation.watch
         self._ends: list[tuple[HeldRun, AttemptEnd]] = []
+        self._recorded = 0
+        """Ends that were recorded, or given up, since the start."""
+        self._recording = 0
+        """Ends that are being recorded."""
+        self._settling: list[tuple[int, asyncio.Event]] = []
+        """Who waits until how many ends have been recorded."""
         self._beginnings: dict[RunId, tuple[Beginning, HeldRun]] = {}
         self._progressed: dict[RunId, HeldRun] = {}
         """Runs with progress that is not written yet."""
         self._ends_wakeup = asyncio.Event()
         self._beginnings_wakeup = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.scheduled_wakeup = asyncio.Event()
         """Set when a retry was scheduled, so that maintenance looks at its due instant."""
 
@@ -91,7 +96,6 @@ class Attempts:
                 del session.held[end.run_id]
                 self._beginnings.pop(end.run_id, None)
                 self._ends.append((held, end))
-        self._idle.clear()
         self._ends_wakeup.set()
         self._dispatcher.notice_room()
 
@@ -118,26 +122,43 @@ class Attempts:
     async def record_step(
         self, session: Session, run: RunId, token: int, name: str, occurrence: int, value: bytes
     ) -> bool:
-        """Record a step's result durably; False when the lease is lost."""
+        """Record a step's result durably; False when the lease is lost.
+
+        The worker ends a run whose lease is lost and says no more of it, so nothing of it is
+        expected here any more either. A store that is away or full is waited for.
+        """
         held = self._held(session, run, token)
         if held is None:
             return False
-        return await self._store.runs.record_step(
-            StepRecord(
-                run_id=run,
-                company_id=held.company_id,
-                token=token,
-                name=name,
-                occurrence=occurrence,
-                value=value,
-                at=self._clock.now(),
-            )
+        step = StepRecord(
+            run_id=run,
+            company_id=held.company_id,
+            token=token,
+            name=name,
+            occurrence=occurrence,
+            value=value,
+            at=self._clock.now(),
         )
+        try:
+            kept = await until_done(
+                self._clock, "record step", lambda: self._store.runs.record_step(step)
+            )
+        except RunyardError as problem:
+            self.ended(session, [_without_step(held, step, problem.detail)])
+            return False
+        if not kept and not held.ending:
+            held.ending = True
+            del session.held[run]
+            self._beginnings.pop(run, None)
+            self._dispatcher.notice_room()
+        return kept
 
     def lost(self, held: Sequence[HeldRun]) -> None:
         """Begun runs whose worker is gone."""
         now = self._clock.now()
         for run in held:
+            if run.ending:  # its end came in, or it was taken back, while its worker was let go
+                continue
             run.ending = True
             self._beginnings.pop(run.run_id, None)
             self._ends.append(
@@ -153,7 +174,6 @@ class Attempts:
                     ),
                 )
             )
-        self._idle.clear()
         self._ends_wakeup.set()
 
     def _held(self, session: Session, run: RunId, token: int) -> HeldRun | None:
@@ -167,7 +187,10 @@ class Attempts:
 
     async def settled(self) -> None:
         """Return once every end reported so far is recorded."""
-        await self._idle.wait()
+        if under_way := self._recording + len(self._ends):
+            settled = asyncio.Event()
+            self._settling.append((self._recorded + under_way, settled))
+            await settled.wait()
 
     async def run(self) -> None:
         """Record ends and beginnings until cancelled."""
@@ -179,20 +202,59 @@ class Attempts:
         while True:
             await self._ends_wakeup.wait()
             self._ends_wakeup.clear()
-            if self._ends:
-                ends, self._ends = self._ends, []
+            ends, self._ends = self._ends, []
+            self._recording = len(ends)
+            if ends:
                 await self._record_until_done(ends)
-            if not self._ends:
-                self._idle.set()
+            self._recorded += self._recording
+            self._recording = 0
+            self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if not self._settling:
+            return
+        for count, settled in self._settling:
+            if count <= self._recorded:
+                settled.set()
+        self._settling = [entry for entry in self._settling if entry[0] > self._recorded]
 
     async def _record_until_done(self, ends: list[tuple[HeldRun, AttemptEnd]]) -> None:
         while True:
             try:
                 await self._record(ends)
-                return
-            except RunyardError as problem:  # the disk is full or the database away: the ends wait
+            except Busy as problem:  # the disk is full or the database away: the ends wait
                 emit(ENDS_DELAYED, count=len(ends), detail=problem.detail)
                 await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+            except Exception as error:  # noqa: BLE001 - one unfit end must not keep the others
+                if len(ends) == 1:
+                    emit(END_REFUSED, run_id=ends[0][0].run_id, detail=_named(error))
+                    await self._record_refused(*ends[0])
+                    return
+                for end in ends:
+                    await self._record_until_done([end])
+                return
+            else:
+                return
+
+    async def _record_refused(self, held: HeldRun, end: AttemptEnd) -> None:
+        """End a run whose end cannot be recorded as it was reported."""
+        finish = Finish(
+            run_id=end.run_id,
+            company_id=held.company_id,
+            token=end.token,
+            state=target(Cause.OUTPUT_INVALID),
+            cause=Cause.OUTPUT_INVALID,
+            outcome=Outcome.OUTPUT_INVALID,
+            begun_at=held.begun_at,
+            finished_at=self._clock.now(),
+            error=RunError(kind="EndRefused", message="how it ended could not be recorded"),
+        )
+        try:
+            await until_done(self._clock, "refuse end", lambda: self._store.runs.finish([finish]))
+        except RunyardError as problem:
+            emit(END_REFUSED, run_id=end.run_id, detail=problem.detail)
+        self._watch.ended([end.run_id])
+        self._dispatcher.notice(held.gate_id, held.company_id)
 
     async def _record(self, ends: Sequence[tuple[HeldRun, AttemptEnd]]) -> None:
         if self._logbook.has_pending:
@@ -201,19 +263,28 @@ class Attempts:
         finishes = [await self._finish_for(held, end) for held, end in ends]
         accepted = set(await self._store.runs.finish(finishes))
         final = [f.run_id for f in finishes if f.state in FINAL_STATES]
-        self._watch.ended([run for run in final if run in accepted])
+        # Those that were not accepted too: an earlier try may have been written, its answer lost.
+        self._watch.ended(final)
         changed: dict[CompanyId, list[RunId]] = {}
         for held, end in ends:
-            if end.run_id in accepted:
-                self._dispatcher.notice(held.gate_id, held.company_id)
-                if self._watch.is_followed(held.company_id):
-                    changed.setdefault(held.company_id, []).append(end.run_id)
-            else:
+            self._dispatcher.notice(held.gate_id, held.company_id)
+            if self._watch.is_followed(held.company_id):
+                changed.setdefault(held.company_id, []).append(end.run_id)
+            if end.run_id not in accepted:
                 emit(LATE_REPORT, run_id=end.run_id, token=end.token, session_id=None)
         if len(final) < len(finishes):
             self.scheduled_wakeup.set()
         for company, runs in changed.items():
+            await self._tell(company, runs)
+
+    async def _tell(self, company: CompanyId, runs: Sequence[RunId]) -> None:
+        """Tell followers of runs that have changed. What is written is not written again because
+        they could not be told: they look for themselves.
+        """
+        try:
             await self._watch.changed(company, runs)
+        except RunyardError as problem:
+            emit(ENDS_DELAYED, count=0, detail=problem.detail)
 
     async def _finish_for(self, held: HeldRun, end: AttemptEnd) -> Finish:
         version = await self._directory.version(held.version_id)
@@ -253,8 +324,17 @@ class Attempts:
                 await self._record_progress(list(self._progressed.values()))
                 if pending:
                     await self._record_beginnings(list(pending.values()))
-            except RunyardError as problem:  # the ends will carry them
+            except Busy as problem:
                 emit(ENDS_DELAYED, count=len(pending), detail=problem.detail)
+                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+                self._begin_again(pending)
+
+    def _begin_again(self, pending: dict[RunId, tuple[Beginning, HeldRun]]) -> None:
+        """Beginnings that could not be written, but for those whose end will carry them."""
+        for run, (beginning, held) in pending.items():
+            if not held.ending:
+                self._beginnings.setdefault(run, (beginning, held))
+        self._beginnings_wakeup.set()
 
     async def _record_progress(self, held: Sequence[HeldRun]) -> None:
         reports = [run.progress for run in held if run.progress is not None]
@@ -269,7 +349,7 @@ class Attempts:
         await self._store.runs.begin([beginning for beginning, _ in pending])
         for beginning, held in pending:
             if self._watch.is_followed(held.company_id):
-                await self._watch.changed(held.company_id, [beginning.run_id])
+                await self._tell(held.company_id, [beginning.run_id])
 
 
 def judged_output(declared: Shape, end: AttemptEnd) -> AttemptEnd:
@@ -289,6 +369,22 @@ def judged_output(declared: Shape, end: AttemptEnd) -> AttemptEnd:
             logged_errors=end.logged_errors,
         )
     return end
+
+
+def _without_step(held: HeldRun, step: StepRecord, detail: str) -> AttemptEnd:
+    """The end of an attempt whose step the database refuses to keep."""
+    return AttemptEnd(
+        run_id=held.run_id,
+        token=held.token,
+        outcome=Outcome.RAISED,
+        begun_at=held.begun_at,
+        finished_at=step.at,
+        error=RunError(kind="StepRefused", message=f"step {step.name!r}: {detail}"),
+    )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _told(problems: Sequence[FieldProblem]) -> str:

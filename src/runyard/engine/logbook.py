@@ -5,6 +5,7 @@ records an end first flushes what is pending.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -13,16 +14,19 @@ from msgspec.structs import replace
 from runyard.engine.clock import Clock
 from runyard.engine.sessions import HeldRun
 from runyard.engine.watch import Watch
-from runyard.model.errors import RunyardError
+from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.stores.base import LogChunk, Store
-from runyard.telemetry import LINES_DELAYED, emit
+from runyard.telemetry import LINES_DELAYED, LINES_REFUSED, emit
 
 GATHERING = timedelta(milliseconds=100)
+AFTER_FAILURE = timedelta(milliseconds=200)
 MOST_LINES = 1_000
 MOST_PENDING = 500
 """Chunks of lines, each of at most 64 KB as workers send them."""
+WRITTEN_AT_ONCE = 64
+"""Chunks in one piece of writing: all that may be pending would be more than a store takes."""
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,8 @@ class Logbook:
         self._clock = clock
         self._watch = watch
         self._pending: list[_Entry] = []
+        self._left_out: dict[int, _Entry] = {}
+        """Pending entries that only count lines, by their lease."""
         self._wakeup = asyncio.Event()
         self._flushing = asyncio.Lock()
 
@@ -62,25 +68,41 @@ class Logbook:
     def add(self, held: HeldRun, lines: tuple[LogLine, ...], dropped: int) -> None:
         """Keep these lines soon. While nothing can be written only so many are kept in memory."""
         if len(self._pending) >= MOST_PENDING:
-            dropped += len(lines)
-            lines = ()
-        self._pending.append(_Entry(held, lines, dropped))
+            self._leave_out(held, dropped + len(lines))
+        else:
+            self._pending.append(_Entry(held, lines, dropped))
         self._wakeup.set()
+
+    def _leave_out(self, held: HeldRun, dropped: int) -> None:
+        """Count lines that cannot be kept, in one entry a run however many there are."""
+        entry = self._left_out.get(held.token)
+        if entry is None:
+            entry = self._left_out[held.token] = _Entry(held, (), 0)
+            self._pending.append(entry)
+        entry.dropped += dropped
 
     async def flush(self) -> None:
         """Keep everything that is pending now, then show it to whoever follows."""
         async with self._flushing:
-            if not self._pending:
-                return
-            entries, self._pending = self._pending, []
-            try:
-                chunks = [await self._chunk(entry) for entry in entries]
-                await self._store.logs.append(chunks)
-            except RunyardError:
-                self._pending[:0] = entries
-                raise
-            for chunk in chunks:
-                self._watch.logged(chunk.company_id, chunk.run_id, chunk.lines)
+            pending, self._pending = self._pending, []
+            self._left_out.clear()
+            while pending:
+                entries = pending[:WRITTEN_AT_ONCE]
+                try:
+                    await self._keep(entries)
+                except Busy:
+                    self._pending[:0] = pending
+                    raise
+                except Exception as error:  # noqa: BLE001 - unfit lines must not keep ends waiting
+                    detail = f"{type(error).__name__}: {error}"
+                    emit(LINES_REFUSED, count=sum(len(e.lines) for e in entries), detail=detail)
+                del pending[:WRITTEN_AT_ONCE]
+
+    async def _keep(self, entries: Sequence[_Entry]) -> None:
+        chunks = [await self._chunk(entry) for entry in entries]
+        await self._store.logs.append(chunks)
+        for chunk in chunks:
+            self._watch.logged(chunk.company_id, chunk.run_id, chunk.lines)
 
     async def _chunk(self, entry: _Entry) -> LogChunk:
         """The entry with its lines numbered within their run: after those of earlier attempts."""
@@ -101,8 +123,9 @@ class Logbook:
             self._wakeup.clear()
             try:
                 await self.flush()
-            except RunyardError as problem:  # the disk is full or the database away: the lines wait
+            except Busy as problem:  # the disk is full or the database away: the lines wait
                 emit(LINES_DELAYED, count=len(self._pending), detail=problem.detail)
+                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
                 self._wakeup.set()
 
     async def read(

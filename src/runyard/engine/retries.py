@@ -9,6 +9,8 @@ RETRIED = frozenset({Outcome.RAISED, Outcome.TIMED_OUT, Outcome.LOST})
 """Another try can help these. Code that cannot be loaded, values that do not fit and children
 killed from outside would only fail again or hide what somebody did."""
 
+LONGEST_DELAY = timedelta(days=366)
+
 
 def after_failure(attempt: int, policy: RetryPolicy, chance: float) -> timedelta | None:
     """How long to wait before the next attempt, or None to give up.
@@ -19,10 +21,10 @@ def after_failure(attempt: int, policy: RetryPolicy, chance: float) -> timedelta
         return None
     try:
         delay = policy.delay * policy.factor ** (attempt - 1)
-    except OverflowError:
+    except (OverflowError, ValueError):
         delay = policy.cap
     spread = 1 + policy.jitter * (2 * chance - 1)
-    return min(delay, policy.cap) * spread
+    return max(min(delay, policy.cap, LONGEST_DELAY) * spread, timedelta())
 
 
 def retry_delay(

@@ -24,6 +24,8 @@ from runyard.stores.base import Store
 RING = 10_000
 CLIENT_QUEUE = 256
 SHARED_LOOK = timedelta(seconds=1)
+OWN_LOOK = timedelta(seconds=10)
+"""How often a waiter looks for itself although every change should reach it."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,16 +135,19 @@ class Watch:
     async def wait(self, company: CompanyId, run_id: RunId, patience: timedelta) -> Run | None:
         """The run once it is final, or as it is when the time is over."""
         waiter = asyncio.Event()
-        self._waiters.setdefault(run_id, []).append(waiter)
         deadline = self._clock.monotonic() + patience
+        longest = SHARED_LOOK if self._store.is_shared else OWN_LOOK
         try:
             while True:
+                # Whoever was woken is forgotten, but the run may not have ended after all.
+                waiters = self._waiters.setdefault(run_id, [])
+                if waiter not in waiters:
+                    waiters.append(waiter)
                 run = await self._store.runs.find(company, run_id)
                 left = deadline - self._clock.monotonic()
                 if run is None or run.is_final or left <= timedelta():
                     return run
-                look = min(left, SHARED_LOOK) if self._store.is_shared else left
-                await self._clock.wait(waiter, look)
+                await self._clock.wait(waiter, min(left, longest))
         finally:
             waiters = self._waiters.get(run_id, [])
             if waiter in waiters:
