@@ -12,7 +12,7 @@ import msgspec
 
 from runyard.engine.engine import Engine
 from runyard.model.companies import Company
-from runyard.model.errors import CompanyNotFound, RunyardError
+from runyard.model.errors import CompanyNotFound, RunyardError, TooLarge
 from runyard.model.tokens import Permission, Token, TokenKind
 from runyard.telemetry import REQUEST_FAILED, emit
 from runyard.web.asgi import ClientGone, Message, Receive, Scope, Send
@@ -22,7 +22,14 @@ from runyard.web.house import House
 from runyard.web.permissions import demand
 from runyard.web.problems import headers_of, problem_from, status_of, unexpected_problem
 from runyard.web.requests import Request
-from runyard.web.responses import ENCODER, JSON, PROBLEM_JSON, Response, send_bytes
+from runyard.web.responses import (
+    ENCODER,
+    JSON,
+    PROBLEM_JSON,
+    Response,
+    send_before_body,
+    send_bytes,
+)
 from runyard.web.routing import Route, Router
 
 
@@ -55,6 +62,21 @@ class _Sending:
         await self._send(message)
 
 
+class _Receiving:
+    """Remembers whether the whole request has come."""
+
+    __slots__ = ("_receive", "is_over")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_over = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.is_over = not message.get("more_body", False)
+        return message
+
+
 class Door:
     """An ASGI app over a table of routes."""
 
@@ -71,19 +93,19 @@ class Door:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        sending = _Sending(send)
+        receiving, sending = _Receiving(receive), _Sending(send)
         name = "none"
         try:
             raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
             route, params = self._router.find(scope["method"], raw_path)
             name = route.name
-            await self._serve(route, params, scope, receive, sending)
+            await self._serve(route, params, scope, receiving, sending)
         except ClientGone:
             return
         except MethodNotAllowed as error:
             await self._refuse_method(error, scope["method"], sending)
         except RunyardError as error:
-            await self._refuse(error, sending)
+            await self._refuse(error, sending, receiving)
         except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it unseen
             await self._confess(error, name, sending)
         finally:
@@ -125,13 +147,19 @@ class Door:
         if method == "OPTIONS":
             await Response(status=204, headers=headers_of(error)).send(_nothing, send)
         else:
-            await self._refuse(error, send)
+            await self._refuse(error, send, None)
 
-    async def _refuse(self, error: RunyardError, send: _Sending) -> None:
+    async def _refuse(
+        self, error: RunyardError, send: _Sending, receive: _Receiving | None
+    ) -> None:
         if send.status:  # the answer has begun: it cannot become another one
             return
         status, body, content_type = self._form(error, "")
-        await send_bytes(send, status, body, content_type, headers_of(error))
+        headers = headers_of(error)
+        if isinstance(error, TooLarge) and receive is not None and not receive.is_over:
+            await send_before_body(send, receive, status, body, content_type, headers)
+        else:
+            await send_bytes(send, status, body, content_type, headers)
 
     async def _confess(self, error: Exception, route: str, send: _Sending) -> None:
         trace = self._engine.clock.new_uuid().hex

@@ -1,10 +1,16 @@
 """Answers: bytes at once, bytes as they come, or server-sent events."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import msgspec
 
 from runyard.web.asgi import Headers, Receive, Send
+
+LINGERING = timedelta(seconds=5)
+"""How long a body that was refused may go on coming."""
 
 ENCODER = msgspec.json.Encoder()
 
@@ -37,6 +43,29 @@ async def send_bytes(
         headers += extra
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_before_body(
+    send: Send, receive: Receive, status: int, body: bytes, content_type: bytes, extra: Headers
+) -> None:
+    """Answer while the request's body is still coming, then let the rest of it pass by for a while.
+
+    Closing a connection into which the other side still writes would destroy the answer on its
+    way: most clients read only after they have written everything.
+    """
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        *SECURITY_HEADERS,
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGERING.total_seconds()):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Response:

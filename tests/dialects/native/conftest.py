@@ -5,6 +5,7 @@ The server serves a whole module, whose tests share its event loop; companies ar
 
 import asyncio
 import itertools
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -70,8 +71,15 @@ class Place:
         return client_of(self.server, secret, path)
 
 
-async def answer_to_announcement(place: Place, path: str, content_type: str, size: int) -> bytes:
-    """What acme is answered when it announces a body of so many bytes and sends none of them."""
+_PART = 65536
+
+
+async def answer_to_announcement(
+    place: Place, path: str, content_type: str, size: int, *, sent: int = 0
+) -> bytes:
+    """What acme is answered when it announces a body of so many bytes and sends only these many,
+    all of them before it reads.
+    """
     host, _, port = place.server.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = (
@@ -82,7 +90,12 @@ async def answer_to_announcement(place: Place, path: str, content_type: str, siz
         f"content-length: {size}",
     )
     writer.write("\r\n".join((*lines, "", "")).encode())
-    answer = await reader.read()
+    for _ in range(sent // _PART):
+        writer.write(b" " * _PART)
+        await writer.drain()
+    head = await reader.readuntil(b"\r\n\r\n")
+    [length] = re.findall(rb"content-length: (\d+)", head)
+    answer = head + await reader.readexactly(int(length))
     writer.close()
     return answer
 

@@ -133,6 +133,18 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(place: Place
     assert b"too_large" in answer
 
 
+async def test_a_client_that_writes_all_before_it_reads_learns_why_it_was_refused(
+    place: Place,
+) -> None:
+    """The connection was closed under its hands, which destroyed the answer on its way."""
+    size = 32 * 1024 * 1024
+
+    answer = await answer_to_announcement(place, "/runs", "application/json", size, sent=size)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"too_large" in answer
+
+
 async def test_an_unannounced_body_beyond_the_limit_is_refused(place: Place) -> None:
     limit = place.server.house.limits.starts
 
