@@ -6,13 +6,17 @@ import hashlib
 import io
 import json
 import stat
+import sys
 import zipfile
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from runyard.model.runs import Outcome
 from runyard.worker.bundles import BundleRefused, unpack
 from runyard.worker.environments import environment_name
+from tests.worker.server import a_worker
 from tests.worker.test_runs import HEAD, outputs
 
 
@@ -90,11 +94,12 @@ async def test_a_blob_that_is_something_else_is_refused(server):
     assert "something else" in end.error.message
 
 
-def a_wheel(folder, name, version, source):
-    """A minimal wheel, so that no index is needed."""
+def a_wheel(folder, name, version, source, more=()):
+    """A minimal wheel, so that no index is needed; `more` are further files."""
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {
         f"{name}.py": source,
+        **dict(more),
         f"{name}-{version}.dist-info/METADATA": metadata,
         f"{name}-{version}.dist-info/WHEEL": (
             "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -113,7 +118,8 @@ def a_wheel(folder, name, version, source):
 
 
 def _digest(text):
-    raw = hashlib.sha256(text.encode()).digest()
+    data = text.encode() if isinstance(text, str) else text
+    raw = hashlib.sha256(data).digest()
     return "sha256=" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -184,6 +190,90 @@ async def test_without_a_pin_of_the_author_the_workers_own_msgspec_is_there(serv
 
     assert value == 3
     assert "/sdk/" in file
+
+
+WHO = "import os, pathlib\npathlib.Path({mark!r} + '-%d' % os.getuid()).write_text('here')\n"
+
+
+@pytest.mark.parametrize(
+    "module", ["runyard/__init__.py", "runyard/worker/zygote_main.py", "msgspec/__init__.py"]
+)
+async def test_what_requirements_bring_is_never_loaded_by_a_zygote(server, tmp_path, module):
+    # A zygote has the worker's rights; it imported an author's msgspec, and any other's SDK.
+    if not server.worker.nursery.isolation.own_users:
+        pytest.skip("who loaded a module is told by its user")
+    tmp_path.chmod(0o777)
+    mark = str(tmp_path / "mark")
+    wheel = a_wheel(tmp_path, "yard_guest", "1.0", "", [(module, WHO.format(mark=mark))])
+    version = server.introduce(
+        HEAD + "@task\ndef main() -> int:\n    return 1\n", requirements=(wheel,)
+    )
+
+    await server.run(version)
+
+    assert not (tmp_path / "mark-0").exists()
+
+
+async def test_an_authors_own_msgspec_is_the_one_that_a_task_gets(server, tmp_path):
+    real = Path(msgspec.__file__).parent
+    files = [
+        (f"msgspec/{path.name}", path.read_bytes()) for path in real.iterdir() if path.is_file()
+    ]
+    wheel = a_wheel(tmp_path, "yard_pinned", "1.0", "VALUE = 1\n", files)
+    source = (
+        HEAD
+        + "@task\ndef main() -> list:\n    import msgspec, yard_pinned\n"
+        + "    return [msgspec.__file__, sys.prefix, sorted(os.environ)]\n"
+    )
+    version = server.introduce(source, requirements=(wheel,))
+
+    found, prefix, environment = outputs(await server.run(version))["result"]
+
+    assert found.startswith(prefix)
+    assert "/environments/" in found
+    assert environment == ["HOME", "LANG", "PATH", "TMPDIR"]
+
+
+async def test_packages_without_a_wheel_are_not_built(server, tmp_path):
+    # Building executes the package's own code, with the worker's rights.
+    package = tmp_path / "yard_source"
+    package.mkdir()
+    (package / "setup.py").write_text("open('/proc/self/cwd/built', 'w')\n")
+    requirement = f"yard_source @ {package.as_uri()}"
+    version = server.introduce(
+        HEAD + "@task\ndef main() -> None: ...\n", requirements=(requirement,)
+    )
+
+    end = await server.run(version)
+
+    assert end.error.kind == "EnvironmentNotBuilt"
+    assert not list(tmp_path.rglob("built"))
+
+
+async def test_an_installer_that_writes_endless_lines_ends_one_run(folder, tmp_path):
+    # A line of more than 64 KiB ended the worker, and the server with it.
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.stdout.write('x' * 1_000_000 + '\\n')\n"
+        "sys.stdout.write('line\\n' * 10_000)\nprint('the last')\nsys.exit(1)\n"
+    )
+    uv.chmod(0o755)
+    python = uv.with_name("python")
+    python.symlink_to(sys.executable)
+    async with a_worker(folder, python=str(python)) as server:
+        version = server.introduce(
+            HEAD + "@task\ndef main() -> None: ...\n", requirements=("anything",)
+        )
+        innocent = server.introduce(HEAD + "@task\ndef main() -> int:\n    return 1\n")
+
+        [lease] = server.assign(version)
+        end = await server.end_of(lease)
+
+        assert end.error.kind == "EnvironmentNotBuilt"
+        assert end.error.message.endswith("the last")
+        assert len(server.text(lease)) < 3_000
+        assert outputs(await server.run(innocent)) == {"result": 1}
 
 
 async def test_inspection_builds_the_environment_first(server, tmp_path):

@@ -38,6 +38,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         folder=settings.data / WORKER_FOLDER,
         slots=settings.slots,
         drain=LAST_MOMENT,
+        source_builds=settings.source_builds,
         variables=tool_variables(),
     )
 

@@ -82,6 +82,10 @@ class Settings:
     """Most bytes of an uploaded file."""
     connections_limit: int = 4096
     """Most connections at once; further ones are answered 503."""
+    source_builds: bool = False
+    """Whether requirements may be packages without a wheel, which have to be built: yes or no. Code
+    of a package that is built runs with the rights of the server's own user, not with those of a
+    run; allow it only where everybody who deploys may have these."""
     log_format: str = "text"
     """How the server's own events are printed: text or json."""
 
@@ -223,6 +227,12 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in {"yes", "no", "true", "false"}:
+        raise ValueError("yes or no")
+    return text.lower() in {"yes", "true"}
+
+
 _SIZE = _number(1024, 2**40)
 
 _READERS: Mapping[str, Callable[[str], object]] = {
@@ -245,6 +255,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "bundle_limit": _SIZE,
     "file_limit": _SIZE,
     "connections_limit": _number(1, 1_000_000),
+    "source_builds": _yes_or_no,
     "log_format": _log_format,
 }
 

@@ -9,7 +9,10 @@ import shutil
 import signal
 import socket
 import stat
+import sys
 from typing import NoReturn
+
+import msgspec
 
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import CodeProblem
@@ -39,19 +42,61 @@ from runyard.worker.packets import (
     decode_work,
     encode,
 )
+from runyard.worker.zygote_spec import ZygoteSpec
 
+_BOOT = (
+    "import sys; sys.path += {paths!r}; "
+    "from runyard.worker.child_main import resume; resume(*{arguments!r})"
+)
 LOOKS_AT_MEMORY_EVERY = 16
 """Runs; looking costs more than a small run."""
 MOST_DESCRIPTORS = 1024
 """Descriptors that a child closes at its start, at most; a zygote never has that many."""
 
 
-def live(zygote: int, spec: ChildSpec, descriptors: list[int], *, with_site: bool) -> NoReturn:
+def live(zygote: int, spec: ChildSpec, descriptors: list[int], home: ZygoteSpec) -> NoReturn:
     """Be a child until the worker closes the work channel."""
     work, answers = _take_descriptors(descriptors)
-    _set_up(zygote, spec, with_site=with_site)
+    _set_up(zygote, spec)
+    if home.packages is not None and os.path.isdir(os.path.join(home.packages, "msgspec")):
+        _begin_anew(zygote, spec, home, (work.detach(), answers.detach()))
+    _serve(spec, home, work, answers)
+
+
+def _serve(
+    spec: ChildSpec, home: ZygoteSpec, work: socket.socket, answers: socket.socket
+) -> NoReturn:
+    if home.packages is not None:
+        _open_packages(home.executable, home.packages, home.sdk)
     Child(spec, work, answers).serve()
     os._exit(0)
+
+
+def _begin_anew(
+    zygote: int, spec: ChildSpec, home: ZygoteSpec, descriptors: tuple[int, int]
+) -> NoReturn:
+    """Start over as a new interpreter, with the msgspec that the author chose.
+
+    What a zygote has loaded cannot be exchanged, and it may load nothing of an author's; so this
+    happens here, where there are no rights left that the author does not have.
+    """
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's signature
+    boot = _BOOT.format(
+        paths=[home.packages, home.sdk],
+        arguments=(zygote, encode((spec, home)).hex(), *descriptors),
+    )
+    python = os.path.realpath(home.executable)
+    os.execve(python, [python, "-I", "-S", "-B", "-c", boot], spec.environment)
+
+
+def resume(zygote: int, specs: str, work: int, answers: int) -> NoReturn:
+    """Go on as a child after `_begin_anew`."""
+    isolation.die_with_parent(zygote)
+    spec, home = msgspec.msgpack.decode(bytes.fromhex(specs), type=tuple[ChildSpec, ZygoteSpec])
+    for descriptor in (work, answers):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
+    _serve(spec, home, socket.socket(fileno=work), socket.socket(fileno=answers))
 
 
 def _take_descriptors(descriptors: list[int]) -> tuple[socket.socket, socket.socket]:
@@ -72,7 +117,7 @@ def _take_descriptors(descriptors: list[int]) -> tuple[socket.socket, socket.soc
     return socket.socket(fileno=work), socket.socket(fileno=answers)
 
 
-def _set_up(zygote: int, spec: ChildSpec, *, with_site: bool) -> None:
+def _set_up(zygote: int, spec: ChildSpec) -> None:
     os.setsid()
     isolation.adopt_descendants()
     isolation.limit(
@@ -91,8 +136,6 @@ def _set_up(zygote: int, spec: ChildSpec, *, with_site: bool) -> None:
     _set_environment(spec.environment)
     os.umask(0o077)
     os.chdir(spec.folder)
-    if with_site:
-        _open_packages()
 
 
 def _set_environment(variables: dict[str, str]) -> None:
@@ -101,13 +144,15 @@ def _set_environment(variables: dict[str, str]) -> None:
     environment.update(variables)
 
 
-def _open_packages() -> None:
+def _open_packages(executable: str, packages: str, sdk: str) -> None:
     """Make the environment's packages importable, as a start without -S would have done.
 
     Only here, in a child: a package may bring code that is executed at this point.
     """
     import site
 
+    sys.executable = executable
+    sys.path[:] = [path for path in sys.path if path not in (packages, sdk)] + [packages, sdk]
     site.main()
 
 

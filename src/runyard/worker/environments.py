@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,10 @@ from runyard.worker.settings import WorkerSettings
 
 KEPT_LINES = 20
 """Last lines of uv's output that a failure shows."""
+MOST_TOLD = 2_000
+"""Lines of uv's output that are told as they come; a failure still shows the last ones."""
+LONGEST_LINE = 2_000
+"""Bytes of one of them."""
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSION = "1"
 """Of the layout; another one makes new environments."""
@@ -36,8 +40,13 @@ class Environment(NamedTuple):
 
     name: str
     python: str
-    paths: tuple[str, ...]
-    """Added to the import path of a zygote, in this order."""
+    """What its children take for their interpreter."""
+    base_python: str
+    """What its zygote is started with."""
+    sdk: str
+    """Where the worker's own SDK and msgspec are found: all that a zygote imports."""
+    packages: str | None
+    """Where its children find the packages of the requirements; they go before the SDK."""
     with_site: bool
     readable: tuple[str, ...]
     """Folders that its children read."""
@@ -127,6 +136,7 @@ class Environments:
             (
                 *("pip", "install", "--python", installed),
                 *("--link-mode", "copy", "--requirement", str(wanted)),
+                *(() if self._settings.source_builds else ("--no-build",)),
             ),
             tell,
         )
@@ -146,10 +156,11 @@ class Environments:
         try:
             if process.stdout is None:
                 raise EnvironmentNotBuilt("uv was started without its output")
-            async for line in process.stdout:
-                text = line.decode("utf-8", "replace").rstrip()
-                if text:
-                    last.append(text)
+            told = 0
+            async for text in _lines(process.stdout):
+                last.append(text)
+                told += 1
+                if told <= MOST_TOLD:
                     tell(text)
             code = await process.wait()
         finally:
@@ -175,7 +186,9 @@ class Environments:
         return Environment(
             name,
             str(folder / "venv" / "bin" / "python"),
-            (str(packages), *self._base.paths),
+            self._base.base_python,
+            self._base.sdk,
+            str(packages),
             with_site=True,
             readable=(str(folder), *self._base.readable),
         )
@@ -187,7 +200,9 @@ class Environments:
         return Environment(
             "base",
             python,
-            (str(self._links),),
+            python,
+            str(self._links),
+            None,
             with_site=False,
             readable=(str(self._links), *targets, prefix),
         )
@@ -206,6 +221,20 @@ class Environments:
             fresh.symlink_to(target)
             fresh.rename(link)
         return target
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Lines that are not empty, none longer than `LONGEST_LINE`, however long they were written."""
+    rest = b""
+    while data := await stream.read(LONGEST_LINE):
+        *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            whole, rest = [*whole, rest[:LONGEST_LINE]], rest[LONGEST_LINE:]
+        for line in whole:
+            if text := line.decode("utf-8", "replace").rstrip():
+                yield text
+    if text := rest.decode("utf-8", "replace").rstrip():
+        yield text
 
 
 def environment_name(requirements: tuple[str, ...]) -> str:

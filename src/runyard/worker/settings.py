@@ -56,6 +56,9 @@ class WorkerSettings:
     """How long the building of an environment may take."""
     environments: int = 20
     """How many unused environments are kept for later."""
+    source_builds: bool = False
+    """Whether packages without a wheel are built. Their build code would run with the worker's own
+    rights, not with those of a child."""
     own_users: bool = True
     """Whether children get users of their own where that is possible (the worker is root)."""
     python: str = sys.executable

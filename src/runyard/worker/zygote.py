@@ -25,7 +25,7 @@ from runyard.worker.packets import (
 from runyard.worker.zygote_spec import ZygoteSpec
 
 _BOOT = (
-    "import sys; sys.path += {paths!r}; from runyard.worker.zygote_main import main; main({spec!r})"
+    "import sys; sys.path += [{sdk!r}]; from runyard.worker.zygote_main import main; main({spec!r})"
 )
 _EMPTY_ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -67,14 +67,16 @@ class Zygote:
             worker=os.getpid(),
             reachable=reachable,
             own_users=own_users,
-            with_site=self.environment.with_site,
+            executable=self.environment.python,
+            sdk=self.environment.sdk,
+            packages=self.environment.packages,
         )
-        boot = _BOOT.format(
-            paths=list(self.environment.paths), spec=msgspec.json.encode(spec).decode()
-        )
+        boot = _BOOT.format(sdk=self.environment.sdk, spec=msgspec.json.encode(spec).decode())
         # The thread that starts it must outlive it (its parent-death signal says so): the loop's.
+        # Neither the interpreter nor the packages of the environment: what requirements bring is
+        # task code, and a zygote has the worker's rights.
         return subprocess.Popen(
-            [self.environment.python, "-I", "-S", "-B", "-c", boot],
+            [self.environment.base_python, "-I", "-S", "-B", "-c", boot],
             stdin=subprocess.DEVNULL,
             env=_EMPTY_ENVIRONMENT,
             pass_fds=(theirs.fileno(),),

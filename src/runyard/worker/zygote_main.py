@@ -135,7 +135,7 @@ class Zygote:
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            child_main.live(zygote, spec, descriptors, with_site=self._spec.with_site)
+            child_main.live(zygote, spec, descriptors, self._spec)
         except BaseException:  # noqa: BLE001 - the last frame of a child: nobody else would see it
             traceback.print_exc()
         finally:

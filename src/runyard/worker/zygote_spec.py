@@ -12,5 +12,9 @@ class ZygoteSpec(msgspec.Struct, frozen=True, kw_only=True):
     reachable: tuple[str, ...]
     """Folders that children of other users must be able to reach."""
     own_users: bool
-    with_site: bool
-    """Children see the packages of the zygote's virtual environment."""
+    executable: str
+    """What children take for their interpreter: it says which virtual environment is theirs."""
+    sdk: str
+    """Where the SDK is imported from."""
+    packages: str | None
+    """Where children, and nobody else, find what their requirements brought."""
