@@ -19,7 +19,7 @@ import time
 from runyard import context, log, task
 
 
-@task("Patient", retries=1)
+@task("Patient")
 def patient() -> str:
     log.info("begun")
     if context.attempt == 1:
@@ -52,6 +52,7 @@ def test_a_stopping_server_lets_a_running_run_finish(tmp_path: Path) -> None:
 
 
 def test_a_run_that_outlasts_the_drain_is_handed_back_and_runs_again(tmp_path: Path) -> None:
+    """R13: however few retries its task has, for nothing of it has failed."""
     (tmp_path / "patient.py").write_text(PATIENT)
     with running_house(tmp_path / "data", RUNYARD_DRAIN="300ms") as house:
         with Client(house.url, house.token, company="acme") as client:

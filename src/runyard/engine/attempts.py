@@ -93,6 +93,7 @@ class Attempts:
             held = self._held(session, end.run_id, end.token)
             if held is not None:
                 held.ending = True
+                held.is_handed_back = session.draining
                 del session.held[end.run_id]
                 self._beginnings.pop(end.run_id, None)
                 self._ends.append((held, end))
@@ -153,13 +154,14 @@ class Attempts:
             self._dispatcher.notice_room()
         return kept
 
-    def lost(self, held: Sequence[HeldRun]) -> None:
+    def lost(self, session: Session, held: Sequence[HeldRun]) -> None:
         """Begun runs whose worker is gone."""
         now = self._clock.now()
         for run in held:
             if run.ending:  # its end came in, or it was taken back, while its worker was let go
                 continue
             run.ending = True
+            run.is_handed_back = session.draining
             self._beginnings.pop(run.run_id, None)
             self._ends.append(
                 (
@@ -294,6 +296,8 @@ class Attempts:
         delay = retry_delay(
             end.outcome, attempt, version.declaration.policies.retry, self._clock.chance()
         )
+        if held.is_handed_back and end.outcome is Outcome.LOST:
+            delay = timedelta()  # however few retries the task has: nothing of it has failed
         cause = cause_of(end) if delay is None else Cause.RETRIED
         due_at = None if delay is None else end.finished_at + delay
         return Finish(

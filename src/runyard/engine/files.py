@@ -2,12 +2,15 @@
 
 import builtins
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
 
 from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
 from runyard.model.companies import Company
-from runyard.model.errors import FileNotFound, TooLarge
+from runyard.model.errors import FieldProblem, FileNotFound, InputRefused, TooLarge
 from runyard.model.files import StoredFile
 from runyard.model.ids import CompanyId, FileId, RunId
 from runyard.model.shapes import Shape
@@ -17,6 +20,10 @@ DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LONGEST_NAME = 255
 FILE_LIMIT = 4 * 1024**3
 """Bytes of one file."""
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?: *;[ -~]{0,200})?", re.ASCII)
+_REFERENCE_MARK = b'"digest"'
+"""Stands in every value that refers to a file by its content."""
+_DIGEST_LENGTH = 64
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]+")
 
 
@@ -24,6 +31,11 @@ def shown_name(name: str) -> str:
     """A name that is safe to show and to offer for saving; never used as a path."""
     tidy = _UNWANTED.sub("_", name).strip(" .")
     return tidy[:LONGEST_NAME] or "file"
+
+
+def shown_type(content_type: str) -> str:
+    """A content type that is safe to send as a header; the general one instead of any other."""
+    return content_type if _MEDIA_TYPE.fullmatch(content_type) else DEFAULT_CONTENT_TYPE
 
 
 class Files:
@@ -51,7 +63,7 @@ class Files:
             company_id=company,
             run_id=run,
             name=shown_name(name),
-            content_type=content_type or DEFAULT_CONTENT_TYPE,
+            content_type=shown_type(content_type),
             size=size,
             digest=digest,
             created_at=self._clock.now(),
@@ -103,11 +115,52 @@ class Files:
         """The bytes of a blob (a bundle, a file) in parts."""
         return self._store.blobs.read(digest, offset)
 
-    async def complete(
-        self, company: Company, declared: Shape, value: bytes, mentioned: Sequence[FileId]
-    ) -> bytes:
+    async def complete(self, company: Company, declared: Shape, value: bytes) -> bytes:
         """An accepted value with every file in its full form; raises InputRefused for files that
-        the company does not have.
+        the company does not have. Costs nothing for values without files.
         """
-        found = await self._store.files.find_many(company.id, mentioned)
-        return declared.with_files(value, {file.id: file.reference() for file in found})
+        if mentioned := declared.files_in(value):
+            found = await self._store.files.find_many(company.id, mentioned)
+            value = declared.with_files(value, {file.id: file.reference() for file in found})
+        # A worker fetches whatever has the form of a file, also where any JSON is allowed.
+        if _REFERENCE_MARK in value:
+            await self._refuse_foreign(company, references_in(value))
+        return value
+
+    async def _refuse_foreign(self, company: Company, references: Mapping[FileId, str]) -> None:
+        found = await self._store.files.find_many(company.id, list(references))
+        own = {file.id: file.digest for file in found}
+        problems = [
+            FieldProblem(field="input", seen=f"file {file}", allowed="a file of the company")
+            for file, digest in references.items()
+            if own.get(file) != digest
+        ]
+        if problems:
+            raise InputRefused(problems)
+
+
+def references_in(value: bytes) -> dict[FileId, str]:
+    """What has the form of a stored file anywhere in this JSON: digests by file."""
+    found: dict[FileId, str] = {}
+    waiting: builtins.list[Any] = [msgspec.json.decode(value)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+            if _is_reference(part):
+                file, digest = FileId(part["file"]), part["digest"]
+                # Two digests under one id cannot both be right.
+                found[file] = digest if found.get(file, digest) == digest else ""
+    return found
+
+
+def _is_reference(part: Mapping[str, Any]) -> bool:
+    digest = part.get("digest")
+    return (
+        isinstance(digest, str)
+        and len(digest) == _DIGEST_LENGTH
+        and isinstance(part.get("file"), int)
+        and isinstance(part.get("size"), int)
+    )

@@ -151,7 +151,7 @@ class Maintenance:
             "close session",
             lambda: self._store.workers.close_session(session.id, self._clock.now()),
         )
-        await self._give_back(held)
+        await self._give_back(session, held)
 
     async def rescue(self) -> int:
         """See to running runs whose session is over; how many there were."""
@@ -209,8 +209,8 @@ class Maintenance:
             unbegun_attempt_only=True,
         )
 
-    async def _give_back(self, held: Sequence[HeldRun]) -> None:
-        self._attempts.lost([run for run in held if run.begun_at is not None])
+    async def _give_back(self, session: Session, held: Sequence[HeldRun]) -> None:
+        self._attempts.lost(session, [run for run in held if run.begun_at is not None])
         if unbegun := [run for run in held if run.begun_at is None]:
             await self._dispatcher.hand_back(unbegun)
 

@@ -88,7 +88,7 @@ class Schedules:
         refuse_unfit(name, zone, cron=cron, interval=interval, at=at)
         if priority is not None:
             refuse_priority(priority)
-        accepted = (await self._directory.input_shape(task.version_id)).accept(input)
+        accepted = await self._starts.accepted(company, task, input)
         now = self._clock.now()
         schedule = Schedule(
             id=ScheduleId(await self._ids.take()),

@@ -40,6 +40,8 @@ class HeldRun(msgspec.Struct):
     """What it last said of its progress, while that is not written yet."""
     lines_before: int | None = None
     """Log lines that earlier attempts left; None until this attempt logs."""
+    is_handed_back: bool = False
+    """Its worker was asked to leave and ran out of time: losing it is nobody's failure."""
     ending: bool = False
     """Its end is being recorded, or it was taken back: later reports change nothing."""
 

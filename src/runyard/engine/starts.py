@@ -144,6 +144,11 @@ class Starts:
         """The place of a run that is queued at this instant."""
         return rank(queued_at, priority, self._ageing)
 
+    async def accepted(self, company: Company, task: Task, raw: bytes) -> bytes:
+        """An input as the task's current version takes it, its files looked up; raises InputRefused."""
+        shape = await self._directory.input_shape(task.version_id)
+        return await self._files.complete(company, shape, shape.accept(raw))
+
     async def scheduled_run(
         self,
         company: Company,
@@ -155,7 +160,7 @@ class Starts:
     ) -> NewRun:
         """The run that a schedule starts at a fire time; the schedule's own piece inserts it."""
         self._refuse_stopped(task)
-        accepted = (await self._directory.input_shape(task.version_id)).accept(raw)
+        accepted = await self.accepted(company, task, raw)
         priority = await self._priority(company, task, priority)
         return NewRun(
             id=RunId(await self._ids.take()),
@@ -224,9 +229,7 @@ class Starts:
         if len(request.input) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(request.input)} bytes; allowed: {VALUES_LIMIT}")
         shape = await self._directory.input_shape(task.version_id)
-        accepted = shape.accept(request.input)
-        if mentioned := shape.files_in(accepted):
-            accepted = await self._files.complete(company, shape, accepted, mentioned)
+        accepted = await self._files.complete(company, shape, shape.accept(request.input))
         priority = await self._priority(company, task, request.priority)
         is_later = request.due_at is not None and request.due_at > now
         state = _first_state(request, is_later)
