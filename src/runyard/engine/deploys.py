@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from runyard.engine.declarations import refuse_unfit
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.model.companies import Company
@@ -92,6 +93,7 @@ class Deploys:
         inspector = self._sessions.inspector(company.id)
         digest, size = await self._files.keep_blob(archive, limit=ARCHIVE_LIMIT)
         declarations = await inspector.port.inspect(company, digest, on_line)
+        refuse_unfit(declarations)
         for _ in range(TRIES):
             deploy = await self._plan(company, bundle_name, digest, size, declarations, take_over)
             if await self._store.tasks.deploy(deploy):

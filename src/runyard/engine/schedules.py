@@ -17,6 +17,7 @@ from runyard.engine.foundation import Foundation
 from runyard.engine.starts import Starts, refuse_priority
 from runyard.model.companies import Company
 from runyard.model.errors import (
+    Busy,
     Conflict,
     FieldProblem,
     InputRefused,
@@ -31,6 +32,7 @@ from runyard.stores.base import NewRun
 from runyard.telemetry import SCHEDULE_SKIPPED, emit
 
 SHORTEST_INTERVAL = timedelta(seconds=1)
+LONGEST_INTERVAL = timedelta(days=3653)
 LONGEST_NAME = 200
 
 
@@ -164,17 +166,32 @@ class Schedules:
         now = self._clock.now()
         due = await self._store.schedules.due(now, limit)
         for schedule in due:
-            await self._fire(schedule, now)
+            try:
+                await self._fire(schedule, now)
+            except Busy:
+                raise
+            except Exception as error:  # noqa: BLE001 - one unfit schedule must not keep the others
+                await self._switch_off(schedule, f"{type(error).__name__}: {error}")
         return len(due)
+
+    async def _switch_off(self, schedule: Schedule, problem: str) -> None:
+        """It cannot fire, whatever the reason: it would be due for ever."""
+        detail = f"switched off: {problem}"
+        emit(SCHEDULE_SKIPPED, schedule_id=schedule.id, detail=detail)
+        await self._store.schedules.set_enabled(
+            schedule.company_id, schedule.id, enabled=False, next_fire_at=None
+        )
 
     async def _fire(self, schedule: Schedule, now: datetime) -> None:
         run = await self._run_for(schedule)
         following = next(fire_times(schedule, now), None)
         if run is not None:
             self._dispatcher.notice(run.gate_id, run.company_id)
-        fired = await self._store.schedules.fire(schedule, following, now, run)
-        if run is not None:
-            self._dispatcher.notice_again(run.gate_id, run.company_id)
+        try:
+            fired = await self._store.schedules.fire(schedule, following, now, run)
+        finally:  # it may have been written although its answer got lost
+            if run is not None:
+                self._dispatcher.notice_again(run.gate_id, run.company_id)
         if fired and run is not None and self._watch.is_followed(run.company_id):
             await self._watch.changed(run.company_id, [run.id])
 
@@ -214,8 +231,8 @@ def refuse_unfit(
     given = [rule for rule in (cron, interval, at) if rule is not None]
     if len(given) != 1:
         problems.append(_problem("trigger", f"{len(given)} rules", "one of cron, interval, at"))
-    if interval is not None and interval < SHORTEST_INTERVAL:
-        problems.append(_problem("interval", str(interval), "one second or more"))
+    if interval is not None and not SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
+        problems.append(_problem("interval", str(interval), "one second to ten years"))
     if cron is not None and (wrong := _cron_problem(cron)):
         problems.append(
             _problem("cron", f"{cron!r} ({wrong})", "five fields: minute hour day month weekday")

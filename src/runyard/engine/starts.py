@@ -113,12 +113,9 @@ class Starts:
         task = await self._directory.task_by_id(company.id, run.task_id)
         raw = b"{}" if values is None else values.input
         now = self._clock.now()
-        if same_version:
-            version_id = run.version_id
-        else:
-            self._refuse_stopped(task)
-            version_id = task.version_id
-            (await self._directory.input_shape(version_id)).accept(raw)
+        self._refuse_stopped(task)
+        version_id = run.version_id if same_version else task.version_id
+        raw = (await self._directory.input_shape(version_id)).accept(raw)
         state = RunState.PARKED if parked else RunState.QUEUED
         new = NewRun(
             id=RunId(await self._ids.take()),
@@ -186,9 +183,11 @@ class Starts:
         gates = {run.gate_id for run in runs if run.state is RunState.QUEUED}
         for gate in gates:  # before the write: the claim shares its group
             self._dispatcher.notice(gate, company.id)
-        outcome = await self._store.runs.start(runs, key)
-        for gate in gates:
-            self._dispatcher.notice_again(gate, company.id)
+        try:
+            outcome = await self._store.runs.start(runs, key)
+        finally:  # it may have been written although its answer got lost
+            for gate in gates:
+                self._dispatcher.notice_again(gate, company.id)
         if not outcome.inserted:
             return await self._repeated(
                 company, key, outcome.request_digest, outcome.first_run_id, outcome.run_count
