@@ -152,3 +152,22 @@ async def test_a_clock_set_back_fires_nothing_early(yard: Yard) -> None:
 
     assert early is RunState.SCHEDULED
     assert (await yard.run(run)).state is RunState.QUEUED
+
+
+async def test_blobs_that_nobody_names_are_deleted_after_a_day(yard: Yard) -> None:
+    await yard.a_task()
+    orphan = await yard.store.blobs.put(b"nobody names this")
+    bundle = (
+        await yard.engine.tasks.versions(
+            yard.company, await yard.engine.tasks.load(yard.company, "Work")
+        )
+    )[0]
+
+    await yard.engine.maintenance.prune_blobs()
+    kept_at_first = await yard.store.blobs.size(orphan)
+    yard.clock.advance(await yard.store.database_now() - yard.clock.now() + timedelta(hours=25))
+    await yard.engine.maintenance.prune_blobs()
+
+    assert kept_at_first is not None
+    assert await yard.store.blobs.size(orphan) is None
+    assert await yard.store.blobs.size(bundle.bundle_digest) is not None

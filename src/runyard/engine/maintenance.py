@@ -26,7 +26,7 @@ from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.tokens import Tokens
 from runyard.engine.transitions import sources, target
-from runyard.model.errors import RunyardError
+from runyard.model.errors import Busy
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
 from runyard.stores.base import Finish, LeasedRun, Move
@@ -44,9 +44,16 @@ RESCUED_AT_ONCE = 200
 PRUNED_AT_ONCE = 50
 FIRED_AT_ONCE = 100
 SHARED_LOOK = timedelta(seconds=1)
+OWN_LOOK = timedelta(seconds=15)
 LONGEST_SLEEP = timedelta(minutes=1)
+LONGEST_RETENTION = timedelta(days=365_000)
+TURNS_TO_HEAR = 10
+"""Of the loop, in which what has arrived is heard before a worker counts as silent."""
 HEARTBEAT = timedelta(seconds=3)
 PRUNE_EVERY = timedelta(minutes=10)
+PRUNE_BLOBS_EVERY = timedelta(hours=6)
+ORPHANED_FOR = timedelta(hours=24)
+"""How long a blob that nobody names is kept: its row may be about to be written."""
 NOTE_USES_EVERY = timedelta(minutes=5)
 CLOCK_EVERY = timedelta(seconds=30)
 AFTER_FAILURE = timedelta(seconds=1)
@@ -69,6 +76,9 @@ class Maintenance:
         self._tokens = tokens
         self._watch = foundation.watch
         self._due_wakeup = attempts.scheduled_wakeup
+        self._renewed_at = timedelta()
+        self._rescue_from = timedelta()
+        """Until then sessions that look dead may only have been kept from renewing."""
 
     def expect(self) -> None:
         """Something is due at an instant that the database now knows."""
@@ -76,6 +86,8 @@ class Maintenance:
 
     async def open(self) -> None:
         """Put right what an earlier life of this server left: its sessions are over."""
+        if self._store.is_shared:  # before any lease is reckoned by this clock
+            await self._follow_clock()
         await self._store.workers.expire_sessions(self._clock.now(), self._sessions.server)
         await self.rescue()
         for company in await self._store.companies.list():
@@ -88,12 +100,12 @@ class Maintenance:
             group.create_task(self._stage_forever())
             group.create_task(self._every("heartbeats", HEARTBEAT, self._look_after_sessions))
             group.create_task(self._every("prune", PRUNE_EVERY, self.prune))
+            group.create_task(self._every("blobs", PRUNE_BLOBS_EVERY, self.prune_blobs))
             group.create_task(self._every("token uses", NOTE_USES_EVERY, self._tokens.note_uses))
-            look = SHARED_LOOK if self._store.is_shared else LONGEST_SLEEP
+            look = SHARED_LOOK if self._store.is_shared else OWN_LOOK
             group.create_task(self._every("gates", look, self._look_at_gates))
-            if self._store.is_shared:
-                group.create_task(self._every("rescue", SHARED_LOOK, self._rescue_expired))
-                group.create_task(self._every("clock", CLOCK_EVERY, self._follow_clock))
+            group.create_task(self._every("rescue", look, self._rescue_expired))
+            group.create_task(self._every("clock", CLOCK_EVERY, self._follow_clock))
 
     # ------------------------------------------------------------ stage
 
@@ -123,7 +135,7 @@ class Maintenance:
                 await self._store.runs.next_due_at(),
                 await self._store.schedules.next_fire_at(),
             )
-        except RunyardError:
+        except Exception:  # noqa: BLE001 - the next look says what is wrong
             return AFTER_FAILURE
         known = [at for at in instants if at is not None]
         if not known:
@@ -176,6 +188,9 @@ class Maintenance:
             await self._store.runs.move(unbegun)
         for run in abandoned:
             self._dispatcher.notice(run.gate_id, run.company_id)
+        for company in {run.company_id for run in abandoned}:
+            runs = [run.run_id for run in abandoned if run.company_id == company]
+            await self._watch.changed(company, runs)
         self.expect()
 
     async def _lost(self, run: LeasedRun) -> Finish:
@@ -211,18 +226,48 @@ class Maintenance:
 
     async def _give_back(self, session: Session, held: Sequence[HeldRun]) -> None:
         self._attempts.lost(session, [run for run in held if run.begun_at is not None])
-        if unbegun := [run for run in held if run.begun_at is None]:
+        # What came in while the session was being closed counts.
+        if unbegun := [run for run in held if run.begun_at is None and not run.ending]:
             await self._dispatcher.hand_back(unbegun)
 
     async def _look_after_sessions(self) -> None:
-        for session in self._sessions.silent():
+        for session in await self._fallen_silent():
             await self.lose(session, "no sign of life within its lease")
-        if self._store.is_shared and (busy := [s for s in self._sessions if s.held]):
+            session.port.close("no sign of life within its lease")
+        if self._store.is_shared:
+            await self._renew_busy()
+
+    async def _fallen_silent(self) -> list[Session]:
+        """Sessions without a sign of life. If it was this process that stood still, theirs have
+        arrived meanwhile and are heard first.
+        """
+        if self._sessions.silent():
+            for _ in range(TURNS_TO_HEAR):
+                await self._clock.wait(asyncio.Event(), timedelta())
+        return self._sessions.silent()
+
+    async def _renew_busy(self) -> None:
+        if busy := [session for session in self._sessions if session.held]:
             await self._sessions.renew(busy)
 
     async def _rescue_expired(self) -> None:
-        """Void the leases of sessions that nobody renews: their server died."""
-        if await self._store.runs.abandoned(self._clock.now(), 1):
+        """Void the leases of sessions that nobody renews: their server died.
+
+        A database that was away kept everybody from renewing; whoever lives gets time to do so.
+        """
+        began_at = self._clock.monotonic()
+        try:
+            if self._store.is_shared and began_at - self._renewed_at >= self._sessions.lease / 3:
+                await self._renew_busy()
+                self._renewed_at = self._clock.monotonic()
+            abandoned = await self._store.runs.abandoned(self._clock.now(), 1)
+        except Busy:
+            self._rescue_from = self._clock.monotonic() + self._sessions.lease
+            raise
+        now = self._clock.monotonic()
+        if now - began_at > self._sessions.lease / 3:
+            self._rescue_from = now + self._sessions.lease
+        if abandoned and now >= self._rescue_from:
             await self.rescue()
 
     # ------------------------------------------------------------ the rest
@@ -234,6 +279,7 @@ class Maintenance:
             for task in await self._store.tasks.list(company.id, include_withdrawn=True):
                 version = await self._directory.version(task.version_id)
                 keep = version.declaration.policies.retention or company.retention
+                keep = min(keep, LONGEST_RETENTION)
                 pruned = 0
                 while True:
                     count = await self._store.runs.prune(
@@ -245,9 +291,12 @@ class Maintenance:
                 if pruned:
                     emit(RUNS_PRUNED, company_id=company.id, task_id=task.id, count=pruned)
 
+    async def prune_blobs(self) -> None:
+        """Delete blobs that no value, file or bundle names any more."""
+        await self._store.blobs.prune(self._clock.now() - ORPHANED_FOR, in_use=set())
+
     async def _look_at_gates(self) -> None:
-        if self._store.is_shared:
-            await self._directory.refresh_gates()
+        await self._directory.refresh_gates()
         await self._dispatcher.notice_occupied()
 
     async def _follow_clock(self) -> None:
@@ -266,6 +315,6 @@ class Maintenance:
     async def _attempt(self, duty: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except RunyardError as problem:
-            emit(MAINTENANCE_FAILED, duty=duty, detail=problem.detail)
+        except Exception as error:  # noqa: BLE001 - the supervisor of duties
+            emit(MAINTENANCE_FAILED, duty=duty, detail=f"{type(error).__name__}: {error}")
             await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
