@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from runyard.engine.companies import is_time_zone
 from runyard.engine.foundation import Foundation
-from runyard.engine.starts import Starts, refuse_priority
+from runyard.engine.starts import Starts, refuse_priority, refuse_remote
 from runyard.model.companies import Company
 from runyard.model.errors import (
     Busy,
@@ -90,6 +90,8 @@ class Schedules:
         refuse_unfit(name, zone, cron=cron, interval=interval, at=at)
         if priority is not None:
             refuse_priority(priority)
+        if at is not None:
+            refuse_remote("at", at, self._clock.now())
         accepted = await self._starts.accepted(company, task, input)
         now = self._clock.now()
         schedule = Schedule(

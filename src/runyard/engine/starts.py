@@ -28,6 +28,8 @@ from runyard.stores.base import NewRun, StartKey
 
 VALUES_LIMIT = 4 * 1024 * 1024
 """Bytes of a run's input or output."""
+LATEST = timedelta(days=36_500)
+"""How far away an instant may be that something waits for."""
 MOST_RUNS = 1_000
 """Runs in one start."""
 
@@ -230,6 +232,8 @@ class Starts:
         shape = await self._directory.input_shape(task.version_id)
         accepted = await self._files.complete(company, shape, shape.accept(request.input))
         priority = await self._priority(company, task, request.priority)
+        if request.due_at is not None:
+            refuse_remote("due_at", request.due_at, now)
         is_later = request.due_at is not None and request.due_at > now
         state = _first_state(request, is_later)
         return NewRun(
@@ -293,6 +297,17 @@ class Starts:
             raise QueueFull(
                 f"company {company.slug!r} has {queued} queued runs; allowed: {company.queue_cap}"
             )
+
+
+def refuse_remote(field: str, at: datetime, now: datetime) -> None:
+    """Raise InputRefused for an instant so far away that no arithmetic reaches it."""
+    try:
+        is_near = at - now <= LATEST
+    except OverflowError:
+        is_near = False
+    if not is_near:
+        allowed = f"at most {LATEST.days} days from now"
+        raise InputRefused([FieldProblem(field=field, seen=at.isoformat(), allowed=allowed)])
 
 
 def refuse_priority(asked: int) -> None:

@@ -32,6 +32,7 @@ from runyard.worker.packets import (
     StepTaken,
     decode_answer,
     encode,
+    is_step_name,
 )
 
 FLUSH_SIZE = 64 * 1024
@@ -111,6 +112,8 @@ class ChildChannel:
 
     def record(self, name: str, occurrence: int, value: bytes) -> None:
         """Record a step's result; returns once it is on disk."""
+        if not is_step_name(name):
+            raise ValueError(f"no name of a step: {name[:100]!r}")
         if len(value) > VALUE_LIMIT:
             raise ValueError(f"the step {name!r} returned more than {VALUE_LIMIT:,} bytes")
         with self._question:

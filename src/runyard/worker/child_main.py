@@ -5,7 +5,6 @@ running is dead and its scratch folder empty *before* the end is reported.
 """
 
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -365,6 +364,8 @@ def _announce_self_kills(channel: ChildChannel) -> None:
 
 
 def _remove_folder(path: str) -> None:
+    import shutil  # here, because it takes memory in every child that never has a folder to remove
+
     try:
         shutil.rmtree(path)
     except OSError:

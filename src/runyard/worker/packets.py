@@ -23,6 +23,9 @@ VALUE_LIMIT = 4 * 1024 * 1024
 """Most bytes of an output or of a step's result."""
 PIECES_LIMIT = 4 * VALUE_LIMIT
 """Bytes of pieces that the worker takes from a child before it thinks it mad."""
+MOST_STEPS = 1_000_000
+"""Steps of one name in a run."""
+LONGEST_STEP_NAME = 500
 PIECE_SIZE = 96 * 1024
 """Bytes of a large value or of a file in one packet."""
 
@@ -270,6 +273,12 @@ FromChild = (
     | Surveyed
     | Examined
 )
+
+
+def is_step_name(name: str) -> bool:
+    """Whether a step can be recorded under this name."""
+    return 0 < len(name) <= LONGEST_STEP_NAME and "\0" not in name
+
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_pool: Callable[[bytes], FromPool] = msgspec.msgpack.Decoder(FromPool).decode

@@ -22,12 +22,14 @@ from runyard.protocol.frames import (
 from runyard.worker.child import Child
 from runyard.worker.execution import Execution
 from runyard.worker.packets import (
+    MOST_STEPS,
     Answer,
     FileBytes,
     FileStarted,
     FromChild,
     ProgressMade,
     StepTaken,
+    is_step_name,
 )
 
 
@@ -142,6 +144,8 @@ class Parcels:
         value = packet.value
         if packet.pieces:
             value = child.take_pieces()
+        if not 0 <= packet.occurrence < MOST_STEPS or not is_step_name(packet.name):
+            raise ValueError("a step that no run has")
         if any(asker is child for asker, _ in self._steps.values()):
             raise ValueError("a step before the last one was answered")
         request = self._ask()

@@ -144,3 +144,15 @@ async def test_a_key_that_is_there_twice_is_refused(place: Place) -> None:
     deployed = await place.acme.post("/bundles?name=forged", content=b"zip", headers=ZIP)
 
     assert deployed.json()["code"] == "code_refused"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:00", "9999-12-31T23:59:59Z"])
+async def test_an_instant_beyond_all_arithmetic_is_refused(place: Place, at: str) -> None:
+    # One such run kept every company's scheduled runs from being queued, for ever.
+    run = {"task": "Zip code", "input": {"zip": "1"}}
+
+    started = await place.acme.post("/runs", json={**run, "due_at": at})
+    planned = await place.acme.post("/schedules", json={**run, "name": "n", "at": at})
+
+    assert [started.status_code, planned.status_code] == [400, 400]
+    assert "due_at" in started.text
