@@ -239,3 +239,6 @@ class HandWorker:
 
     def drain(self) -> None:
         """Nothing more will come."""
+
+    def close(self, detail: str) -> None:
+        """The server ends the conversation."""

@@ -37,6 +37,8 @@ class HandWorker:
         self.next_bundle: tuple[Declaration, ...] | CodeRefused = ()
         self.is_deaf = False
         """Does not answer any more."""
+        self.is_closed = False
+        """Its server has ended the conversation."""
         self._arrived = asyncio.Event()
 
     # ---- the port
@@ -80,6 +82,9 @@ class HandWorker:
 
     def drain(self) -> None:
         pass
+
+    def close(self, detail: str) -> None:
+        self.is_closed = True
 
     # ---- what a test tells it
 

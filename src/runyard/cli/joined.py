@@ -13,6 +13,7 @@ from runyard.worker.worker import Worker
 WORKER_FOLDER = "worker"
 LAST_MOMENT = timedelta(seconds=1)
 """How long the worker waits for running runs once the server has waited for them."""
+BEFORE_REJOINING = timedelta(seconds=1)
 
 
 @asynccontextmanager
@@ -23,13 +24,45 @@ async def open_runyard(settings: Settings) -> AsyncIterator[Server]:
             yield server
             return
         async with asyncio.TaskGroup() as group:
-            worker = Worker(server.gateway.join(), worker_settings(settings))
-            working = group.create_task(worker.run())
+            within = WorkerWithin(server, worker_settings(settings))
+            working = group.create_task(within.run())
             try:
-                await _welcomed(worker, working)
+                await _welcomed(within.worker, working)
                 yield server
             finally:
-                worker.stop()
+                within.stop()
+
+
+class WorkerWithin:
+    """The worker inside a server. When its conversation breaks off another one takes its place:
+    nobody else would execute what is queued.
+    """
+
+    def __init__(self, server: Server, settings: WorkerSettings) -> None:
+        self._server = server
+        self._settings = settings
+        self._is_stopping = False
+        self.worker = self._another()
+
+    async def run(self) -> None:
+        """Be a worker until it is stopped or the server drains; raises what makes it impossible."""
+        while True:
+            await self.worker.run()
+            engine = self._server.engine
+            if self._is_stopping or engine.is_draining:
+                return
+            await engine.clock.wait(asyncio.Event(), BEFORE_REJOINING)
+            self.worker = self._another()
+            if self._is_stopping:
+                self.worker.stop()
+
+    def stop(self) -> None:
+        """Leave. `run` returns."""
+        self._is_stopping = True
+        self.worker.stop()
+
+    def _another(self) -> Worker:
+        return Worker(self._server.gateway.join(), self._settings)
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:

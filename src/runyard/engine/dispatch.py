@@ -30,15 +30,17 @@ from runyard.engine.patience import until_done
 from runyard.engine.sessions import AssignedRun, HeldRun, Session, Sessions
 from runyard.engine.transitions import sources, target
 from runyard.model.companies import Company
-from runyard.model.errors import RunyardError
+from runyard.model.errors import Overloaded, RunyardError
 from runyard.model.ids import CompanyId, GateId, VersionId
 from runyard.model.states import Cause
 from runyard.model.tasks import Version
-from runyard.stores.base import Claim, ClaimedRun, Move, Share, Store
+from runyard.stores.base import Claim, ClaimedRun, LeasedRun, Move, Share, Store
 from runyard.telemetry import DISPATCH_DELAYED, emit
 
 TOKEN_BITS = 32
 AFTER_FAILURE = timedelta(milliseconds=200)
+MOST_HELD = 100_000
+"""More runs than any session holds."""
 
 
 class Dispatcher:
@@ -115,6 +117,10 @@ class Dispatcher:
                 await self._turn()
             except RunyardError as problem:  # the database is away or full: try again shortly
                 emit(DISPATCH_DELAYED, detail=problem.detail)
+                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+                self._wakeup.set()
+            except Exception as error:  # noqa: BLE001 - whatever one claim meets, others go on
+                emit(DISPATCH_DELAYED, detail=f"{type(error).__name__}: {error}")
                 await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
                 self._wakeup.set()
 
@@ -197,13 +203,36 @@ class Dispatcher:
         try:
             if self._sessions.is_stale(session):
                 await self._sessions.renew([session])
-            claimed = await self._store.runs.claim(self._next_claim(session, shares, wanted))
+            claimed = await self._claimed(self._next_claim(session, shares, wanted), wanted)
         finally:
             self._unanswered -= 1
             session.claiming -= wanted
         self._account(shares, claimed, noticed)
         if claimed:
             await self._assign(session, claimed)
+
+    async def _claimed(self, claim: Claim, wanted: int) -> list[ClaimedRun]:
+        """What the claim has taken, all of which its session is told of, or nothing at all."""
+        try:
+            return await self._store.runs.claim(claim)
+        except Overloaded:  # it was never tried
+            raise
+        except Exception:
+            await self._undo(claim, wanted)
+            raise
+
+    async def _undo(self, claim: Claim, wanted: int) -> None:
+        """Put back what a claim has taken whose answer got lost: it has a live session's lease, but
+        that session knows nothing of it.
+        """
+        leased = await until_done(
+            self._clock,
+            "look after a claim",
+            lambda: self._store.runs.leased([claim.session_id], MOST_HELD),
+        )
+        end_token = claim.first_token + wanted
+        if lost := [run for run in leased if claim.first_token <= run.token < end_token]:
+            await self.hand_back(lost)
 
     def _next_claim(self, session: Session, shares: tuple[Share, ...], wanted: int) -> Claim:
         first = self._next_token
@@ -301,7 +330,7 @@ class Dispatcher:
             for version, company in unknown.items()
         ]
 
-    async def hand_back(self, runs: Sequence[HeldRun]) -> None:
+    async def hand_back(self, runs: Sequence[HeldRun | LeasedRun]) -> None:
         """Put claimed runs that never began back into the queue, at their old places."""
         moves = [
             Move(

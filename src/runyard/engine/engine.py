@@ -80,7 +80,7 @@ class Engine:
         self.directory = parts.directory
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
-        steering = Steering(parts, attempts)
+        self._steering = steering = Steering(parts, attempts)
         self.starts = starts = Starts(parts, files, settings.ageing)
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(store, clock, parts.ids)
@@ -174,6 +174,10 @@ class Engine:
         """Attempts are over."""
         self.attempts.ended(session, ends)
 
+    async def returned(self, session: Session, leases: Sequence[tuple[RunId, int]]) -> None:
+        """A worker gives back runs (with their lease tokens) that have not begun, unasked."""
+        await self._steering.returned(session, leases)
+
     def logged(
         self, session: Session, run: RunId, token: int, lines: tuple[LogLine, ...], dropped: int
     ) -> None:
@@ -186,11 +190,17 @@ class Engine:
 
     async def drain(self) -> None:
         """Let every connected worker finish what has begun, and give it nothing more."""
+        self._parts.sessions.draining = True
         for session in list(self._parts.sessions):
             session.draining = True
         await self._parts.dispatcher.barrier()
         for session in list(self._parts.sessions):
             session.port.drain()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it gives nothing out any more, because it is about to stop."""
+        return self._parts.sessions.draining
 
     async def statistics(self) -> EngineStatistics:
         """Numbers for metrics."""

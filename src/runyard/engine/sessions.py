@@ -106,6 +106,9 @@ class WorkerPort(Protocol):
     def drain(self) -> None:
         """Take no further runs, finish what has begun, leave."""
 
+    def close(self, detail: str) -> None:
+        """The conversation is over; a worker that still lives connects again."""
+
 
 class Session:
     """One connected worker."""
@@ -158,6 +161,8 @@ class Sessions:
         self.server = server
         self.lease = lease
         self._open: dict[SessionId, Session] = {}
+        self.draining = False
+        """Whoever connects now gets no runs: the server is about to stop."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._open.values())
@@ -175,6 +180,7 @@ class Sessions:
         )
         session = Session(session_id, worker, port, hello.isolation)
         session.last_heard = session.renewed = self._clock.monotonic()
+        session.draining = self.draining
         self._open[session_id] = session
         return session
 
@@ -234,10 +240,10 @@ class Sessions:
     async def renew(self, sessions: Sequence[Session]) -> None:
         """Keep the leases of these sessions on a shared database."""
         now = self._clock.monotonic()
-        for session in sessions:
-            session.renewed = now
         until = self.lease_end(self._clock.now())
         await self._store.workers.renew([session.id for session in sessions], until)
+        for session in sessions:
+            session.renewed = now
 
     async def _worker_from(self, hello: WorkerHello) -> Worker:
         return Worker(

@@ -74,6 +74,16 @@ class Steering:
             if held.company_id == company and held.gate_id == gate and held.begun_at is not None
         ]
 
+    async def returned(self, session: Session, leases: Iterable[tuple[RunId, int]]) -> None:
+        """A worker gives runs back of its own accord; they have not begun and go to their places."""
+        runs = [
+            held
+            for run, token in leases
+            if (held := session.held.get(run)) is not None and held.token == token
+        ]
+        if released := self._release(session, runs, {run.run_id for run in runs}):
+            await self._dispatcher.hand_back(released)
+
     async def drop_unbegun(self, company: CompanyId, gate: GateId) -> int:
         """Cancel runs of a gate that were claimed but never begun; how many."""
         await self._dispatcher.barrier()
@@ -141,7 +151,19 @@ class Steering:
         for run in runs:
             self._dispatcher.notice(run.gate_id, run.company_id)
         await self._told_of({run.run_id: run.company_id for run in runs})
-        return accepted
+        if len(accepted) == len(runs):
+            return accepted
+        return [*accepted, *await self._recorded_earlier(runs, set(accepted))]
+
+    async def _recorded_earlier(self, runs: Sequence[HeldRun], accepted: set[RunId]) -> list[RunId]:
+        """Those that an earlier try has recorded, whose answer got lost."""
+        found = []
+        for run in runs:
+            if run.run_id not in accepted:
+                now = await self._store.runs.find(run.company_id, run.run_id)
+                if now is not None and now.cause is Cause.CANCELLED:
+                    found.append(run.run_id)
+        return found
 
     async def _void(self, leased: Sequence[LeasedRun]) -> list[RunId]:
         """Cancel runs whose worker cannot be reached from here: their leases end with that."""

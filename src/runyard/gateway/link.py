@@ -29,6 +29,7 @@ from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
 from runyard.protocol.session import Monotonic, ServerSession, SessionState
+from runyard.telemetry import LINK_FAILED, emit
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 HEARTBEATS_PER_LEASE = 3
@@ -135,6 +136,10 @@ class WorkerLink:
         """Take no further runs, finish what has begun, leave."""
         self._transport.send(frames.Drain())
 
+    def close(self, detail: str) -> None:
+        """The conversation is over; a worker that still lives connects again."""
+        self._transport.close(detail)
+
     # ------------------------------------------------------------ what the worker says
 
     def _receive(self, arrived: list[FromWorker]) -> None:
@@ -146,6 +151,10 @@ class WorkerLink:
                 self._hear(frame)
             except ProtocolViolation as violation:
                 self._transport.close(f"protocol violation: {violation}")
+                return
+            except Exception as error:  # noqa: BLE001 - nothing that follows may be lost unnoticed
+                emit(LINK_FAILED, detail=f"{type(error).__name__}: {error}")
+                self._transport.close("the server failed to understand; connect again")
                 return
 
     def _hear(self, frame: FromWorker) -> None:  # noqa: C901 - one exhaustive match
@@ -167,7 +176,7 @@ class WorkerLink:
             case frames.LogLines(run, token, lines, dropped):
                 self._engine.logged(session, run, token, lines, dropped)
             case frames.Recalled() | frames.Killed() | frames.Inspected():
-                self._settle(frame)
+                self._settle(session, frame)
             case frames.InspectionLine(request, text):
                 if request in self._lines:
                     self._lines[request](text)
@@ -270,7 +279,12 @@ class WorkerLink:
         self._answers[request] = answer
         return request, answer
 
-    def _settle(self, frame: frames.Recalled | frames.Killed | frames.Inspected) -> None:
+    def _settle(
+        self, session: Session, frame: frames.Recalled | frames.Killed | frames.Inspected
+    ) -> None:
+        if isinstance(frame, frames.Recalled) and not frame.request:  # given back unasked
+            given = [(lease.run_id, lease.token) for lease in frame.runs]
+            self._spawn(self._engine.returned(session, given))
         if self._talk.settle(frame):
             answer = self._answers.pop(frame.request)
             if not answer.done():
