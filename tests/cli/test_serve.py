@@ -100,6 +100,20 @@ def test_what_a_server_keeps_is_there_after_a_restart(tmp_path: Path) -> None:
         assert [company["slug"] for company in house.json("company", "list")] == ["acme"]
 
 
+def test_a_data_folder_may_be_named_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's processes stand elsewhere; `runyard serve` alone names its folder like this."""
+    monkeypatch.chdir(tmp_path)
+
+    with running_house(Path("runyard-data")) as house:
+        assert house.run("company", "create", "acme").returncode == 0
+        assert house.run("deploy", str(SHOP)).returncode == 0
+        begun = house.run("run", "start", "Dawdle", "-i", "seconds=0", "--wait")
+
+    assert begun.returncode == 0, begun.stderr
+
+
 def test_without_slots_there_is_no_worker(tmp_path: Path) -> None:
     with running_house(tmp_path / "data", "--slots", "0") as house:
         assert house.run("company", "create", "acme").returncode == 0

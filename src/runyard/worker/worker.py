@@ -4,6 +4,7 @@ import asyncio
 import platform
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import assert_never
 
 from runyard.protocol.frames import (
@@ -58,7 +59,8 @@ class Worker:
 
     def __init__(self, transport: Transport, settings: WorkerSettings) -> None:
         self._transport = transport
-        self._settings = settings
+        # Zygotes and children stand in other folders and are told where things are.
+        self._settings = replace(settings, folder=settings.folder.absolute())
         self._session = WorkerSession(sent_is_heard=transport.acknowledged)
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
