@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import stat
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 from runyard.model.runs import Outcome
 from runyard.worker.bundles import BundleRefused, unpack
 from runyard.worker.environments import environment_name
+from runyard.worker.removal import remove_tree
 from tests.worker.server import a_worker
 from tests.worker.test_runs import HEAD, outputs
 
@@ -61,6 +63,68 @@ def test_an_archive_with_a_file_twice_or_a_file_as_folder_is_refused(tmp_path):
     for archive in (twice, both):
         with pytest.raises(BundleRefused):
             unpack(archive, tmp_path / "bundles" / "new")
+
+
+def test_an_archive_whose_list_of_files_fills_the_memory_is_refused_unread(tmp_path, monkeypatch):
+    # The list is read at once, before anything in it can be judged.
+    monkeypatch.setattr("runyard.worker.bundles.MOST_FILES", 10)
+    entries = [(f"a{number:0200}", b"") for number in range(100)]
+    archive = an_archive(tmp_path / "long.zip", *entries)
+    monkeypatch.setattr("zipfile.ZipFile", None)
+
+    with pytest.raises(BundleRefused, match="list of files"):
+        unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize("entries", [[("a", b"x"), ("a/", b"")], [("a/" * 60 + "b", b"x")]])
+def test_an_archive_that_cannot_stand_in_a_folder_is_refused(tmp_path, entries):
+    # A file that is a folder as well counted as unpacked by somebody else.
+    archive = an_archive(tmp_path / "odd.zip", *entries)
+
+    with pytest.raises(BundleRefused):
+        unpack(archive, tmp_path / "out")
+
+    assert not list(tmp_path.glob(".unpacking-*"))
+
+
+def test_a_compression_that_takes_memory_as_it_likes_is_refused(tmp_path):
+    archive = tmp_path / "lzma.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as opened:
+        opened.writestr("a.py", b"x")
+
+    with pytest.raises(BundleRefused, match="compressed"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_folder_deeper_than_any_recursion_is_removed(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "kept").write_text("x")
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        os.symlink(tmp_path / "kept", "link", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+    remove_tree(root)
+
+    assert not root.exists()
+    assert (tmp_path / "kept").exists()
+
+
+async def test_a_run_may_leave_folders_deeper_than_any_recursion(server):
+    version = server.introduce(
+        HEAD
+        + "@task\ndef main() -> int:\n    for _ in range(3000):\n        os.mkdir('d')\n"
+        + "        os.chdir('d')\n    return len(os.listdir(os.environ['HOME']))\n"
+    )
+
+    ends = [await server.run(version) for _ in range(2)]
+
+    assert [outputs(end) for end in ends] == [{"result": 1}] * 2
 
 
 def test_a_bundle_is_unpacked_for_everybody_to_read_and_nobody_to_write(tmp_path):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import select
-import shutil
 import socket
 from collections import deque
 from pathlib import Path
@@ -208,7 +207,7 @@ class Child:
         return self.folder / "files" / str(execution.run_id)
 
     def close(self) -> None:
-        """Forget it; the process is dead."""
+        """Forget it; the process is dead. Its folder stays for the nursery to remove."""
         if not self._is_handed_over:
             self.handed_over()
         self._loop.remove_reader(self._work.fileno())
@@ -217,4 +216,3 @@ class Child:
             os.close(reading)
         for channel in (self._work, self._theirs, self._answers):
             channel.close()
-        shutil.rmtree(self.folder, ignore_errors=True)

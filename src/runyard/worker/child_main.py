@@ -7,8 +7,8 @@ running is dead and its scratch folder empty *before* the end is reported.
 import os
 import signal
 import socket
-import stat
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -41,6 +41,7 @@ from runyard.worker.packets import (
     decode_work,
     encode,
 )
+from runyard.worker.removal import remove_tree
 from runyard.worker.zygote_spec import ZygoteSpec
 
 _BOOT = (
@@ -271,7 +272,7 @@ class Child:
         os.chdir(self._spec.folder)
         for name in os.listdir("."):
             if os.path.isdir(name) and not os.path.islink(name):
-                _remove_folder(name)
+                remove_tree(Path(name).absolute())
             else:
                 os.unlink(name)
 
@@ -361,22 +362,3 @@ def _announce_self_kills(channel: ChildChannel) -> None:
 
     os.kill, os.killpg, os.abort = announced_kill, announced_killpg, announced_abort
     signal.raise_signal = announced_raise
-
-
-def _remove_folder(path: str) -> None:
-    import shutil  # here, because it takes memory in every child that never has a folder to remove
-
-    try:
-        shutil.rmtree(path)
-    except OSError:
-        # A run may have locked its own folders.
-        _unlock(path)
-        shutil.rmtree(path)
-
-
-def _unlock(path: str) -> None:
-    os.chmod(path, stat.S_IRWXU)
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _unlock(entry.path)

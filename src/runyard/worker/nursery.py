@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import shutil
 import signal
 from contextlib import suppress
 from datetime import timedelta
@@ -14,11 +13,16 @@ from runyard.worker.child import Audience, Child
 from runyard.worker.environments import Environment
 from runyard.worker.lanes import Supply
 from runyard.worker.packets import ChildSpec
+from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.zygote import Zygote
 
 START_DURATION = timedelta(seconds=60)
 """A zygote that has not said in this time that it is ready never will."""
+
+
+SPARE_USERS = 64
+"""Users beyond those of all children at once, for children that are still dying."""
 
 
 class ZygoteNotStarted(Exception):
@@ -34,12 +38,14 @@ class Nursery:
     ) -> None:
         self.isolation = isolation.available()
         self._settings = settings
+        self._loop = asyncio.get_running_loop()
         self._scratch = settings.folder / "scratch" / str(os.getpid())
         self._zygotes: dict[str, Zygote] = {}
         self._children: dict[int, Child] = {}
         self._numbers = itertools.count(1)
         first = isolation.first_user(os.getpid())
-        self._users = list(range(first, first + isolation.USERS_PER_WORKER))
+        most = settings.warm_children + 2 * settings.slots + SPARE_USERS
+        self._users = list(range(first, first + max(most, isolation.USERS_PER_WORKER)))
         self._prepare_folders()
 
     def _prepare_folders(self) -> None:
@@ -48,7 +54,7 @@ class Nursery:
         base.mkdir(parents=True, exist_ok=True)
         for left in base.iterdir():
             if not left.name.isdigit() or not os.path.exists(f"/proc/{left.name}"):
-                shutil.rmtree(left, ignore_errors=True)
+                remove_tree(left)
         self._scratch.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -106,7 +112,7 @@ class Nursery:
         for child in tuple(self._children.values()):
             child.close()
         self._children.clear()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove_tree(self._scratch)
 
     def _zygote(self, environment: Environment) -> Zygote:
         zygote = self._zygotes.get(environment.name)
@@ -125,7 +131,8 @@ class Nursery:
     def _fork(self, child: Child, supply: Supply) -> None:
         if child.number not in self._children:
             return
-        child.user = self._users.pop() if child.zygote.own_users and self._users else None
+        if child.zygote.own_users:
+            child.user = self._users.pop()  # never none: a child of root is root
         spec = self._spec(child, supply)
         child.zygote.fork(child.number, spec, child.hand_over())
         child.handed_over()
@@ -175,6 +182,8 @@ class Nursery:
         if child.user is not None:
             self._users.insert(0, child.user)
         child.close()
+        # Not here: a task may have left a million files.
+        self._loop.run_in_executor(None, remove_tree, child.folder)
 
     def _zygote_gone(self, zygote: Zygote) -> None:
         """A zygote died, and its children with it: as if each had been killed from outside."""
