@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runyard.dialects.native.routes import PREFIX as NATIVE
 from runyard.dialects.native.routes import native_door
@@ -37,6 +38,8 @@ ADDRESS_FILE = "address"
 TOKEN_FILE = "admin.token"
 
 _PR_SET_DUMPABLE = 4
+_ARGUMENTS = slice(45, 47)
+"""Where the arguments begin and end in memory, among the fields of /proc/self/stat after the name."""
 _LOOK = timedelta(milliseconds=50)
 
 
@@ -79,6 +82,8 @@ class Server:
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncIterator[Server]:
     """A server with these settings, answering; closed at the end of the block."""
+    if settings.database is not None and urlsplit(settings.database).password:
+        hide_arguments()
     forbid_inspection()
     prepare_folder(settings.data)
     async with contextlib.AsyncExitStack() as opened:
@@ -203,6 +208,18 @@ def local_url(settings: Settings, listening: socket.socket) -> str:
     if host in {"0.0.0.0", "::"}:
         host = "127.0.0.1"
     return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def hide_arguments() -> None:
+    """Blank out what this program was started with, as far as Linux shows it: everybody may read it
+    there, task code too, and it may hold a password.
+    """
+    if sys.platform == "linux":
+        text = Path("/proc/self/stat").read_text()
+        fields = text[text.rindex(")") + 2 :].split()
+        begin, end = (int(field) for field in fields[_ARGUMENTS])
+        if begin and end > begin:
+            ctypes.memset(begin, 0, end - begin)
 
 
 def forbid_inspection() -> None:
