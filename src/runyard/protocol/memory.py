@@ -1,9 +1,11 @@
 """A worker and its server in one process: frames are handed over as they are.
 
-Nothing is encoded and nothing copied. What one end sends in one turn of the event loop reaches
-the other end as one list, in the next turn; so neither end is ever entered while it is at work,
-and a burst costs one hop. The loop itself is handed in (`call_soon`), because nothing here may
-know of one.
+Nothing is encoded and nothing copied. What the worker sends in one turn of the event loop reaches
+the server as one list, in the next turn, so a burst of reports costs one hop. What the server
+sends reaches the worker at once: a claimed run leaves for its child before the server does
+anything else. That is safe because the server is only ever entered by the loop, never out of the
+worker's code; so neither end is entered while it is at work. The loop itself is handed in
+(`call_soon`), because nothing here may know of one.
 """
 
 from collections.abc import Callable
@@ -23,8 +25,9 @@ class MemoryEnd(Generic[Sent, Heard]):
     acknowledged = True
     """A frame that was sent has arrived: both ends live and die together."""
 
-    def __init__(self, call_soon: CallSoon) -> None:
+    def __init__(self, call_soon: CallSoon, *, delivers_at_once: bool) -> None:
         self._call_soon = call_soon
+        self._delivers_at_once = delivers_at_once
         self._peer: MemoryEnd[Heard, Sent] | None = None
         self._inbox: list[Heard] = []
         self._receive: Callable[[list[Heard]], None] | None = None
@@ -44,7 +47,11 @@ class MemoryEnd(Generic[Sent, Heard]):
         if peer is None or self._end is not None:
             return
         peer._inbox.append(frame)  # noqa: SLF001 - the two ends are one thing
-        if not peer._delivering:  # noqa: SLF001
+        if peer._delivering:  # noqa: SLF001
+            return
+        if self._delivers_at_once and peer._receive is not None:  # noqa: SLF001
+            peer._deliver()  # noqa: SLF001
+        else:
             peer._wake()  # noqa: SLF001
 
     def close(self, detail: str = "") -> None:
@@ -77,8 +84,8 @@ ServerEnd = MemoryEnd[FromServer, FromWorker]
 
 def memory_pair(call_soon: CallSoon) -> tuple[WorkerEnd, ServerEnd]:
     """The two ends of a conversation within one event loop."""
-    worker = WorkerEnd(call_soon)
-    server = ServerEnd(call_soon)
+    worker = WorkerEnd(call_soon, delivers_at_once=False)
+    server = ServerEnd(call_soon, delivers_at_once=True)
     worker._peer = server  # noqa: SLF001
     server._peer = worker  # noqa: SLF001
     return worker, server
