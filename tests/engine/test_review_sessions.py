@@ -150,6 +150,9 @@ async def test_runs_that_a_worker_gives_back_unasked_go_back_to_their_places(yar
         other = await yard.a_worker(name="other")
         await other.has_runs(1)
         end.close("over")
+        async with asyncio.timeout(10):
+            while session.is_open:
+                await yard.turned()
 
     assert not session.held
     assert other.queue[0].run_id == run.id

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from runyard.model.errors import StorageUnavailable
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Row
 
@@ -42,6 +43,8 @@ LONG_QUERIES = frozenset(
 )
 """Queries whose cost grows with the data."""
 
+_SURROUNDINGS = (apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.NoMemError)
+"""Errors that say nothing about the query."""
 _THREADS = 2
 _BUSY_MILLISECONDS = 5000
 
@@ -78,10 +81,14 @@ class Readers:
         for name, value in values.items():
             if isinstance(value, list):
                 values[name] = msgspec.json.encode(value).decode()
-        if query not in LONG_QUERIES:
-            return self._near.execute(sql, values).fetchall()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._run_far, sql, values)
+        try:
+            if query not in LONG_QUERIES:
+                return self._near.execute(sql, values).fetchall()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._run_far, sql, values)
+        except _SURROUNDINGS as problem:
+            detail = f"nothing can be read at the moment ({type(problem).__name__}: {problem})"
+            raise StorageUnavailable(detail) from problem
 
     def _run_far(self, sql: str, values: dict[str, Any]) -> list[Row]:
         db: apsw.Connection | None = getattr(self._far, "connection", None)
