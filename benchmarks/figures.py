@@ -37,6 +37,7 @@ class Metric(StrEnum):
     IDLE_SERVER_MEMORY = "idle: server process [MB resident]"
     IDLE_WRITER_MEMORY = "idle: writer process [MB resident]"
     IDLE_ZYGOTE_MEMORY = "idle: zygote [MB resident]"
+    IDLE_ZYGOTE_PROPORTIONAL = "idle: zygote [MB proportional]"
     IDLE_CHILD_MEMORY = "idle: largest child [MB resident]"
     IDLE_CHILD_PROPORTIONAL = "idle: largest child [MB proportional]"
     IDLE_TREE_MEMORY = "idle: whole tree [MB proportional]"
@@ -129,7 +130,7 @@ BOUNDS = (
     Bound(_LITE, Metric.IDLE_WRITES, 2),
     Bound(_LITE, Metric.IDLE_CPU, 1),
     Bound(_LITE, Metric.IDLE_SERVER_MEMORY, 150),
-    Bound(_LITE, Metric.IDLE_ZYGOTE_MEMORY, 15),
+    Bound(_LITE, Metric.IDLE_ZYGOTE_PROPORTIONAL, 15),
     Bound(_LITE, Metric.IDLE_CHILD_MEMORY, 15),
     Bound(_PG, Metric.IDLE_WRITES, 2),
     Bound(_PG, Metric.IDLE_CPU, 1),

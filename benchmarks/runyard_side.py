@@ -248,7 +248,13 @@ def _memory(system: System, root: int) -> list[Figure]:
         for metric, members in resident.items()
         if members
     ]
-    if children:
-        largest = max(usage.proportional for usage in children)
-        figures.append(Figure(system, Metric.IDLE_CHILD_PROPORTIONAL, [largest]))
+    proportional = {
+        Metric.IDLE_ZYGOTE_PROPORTIONAL: zygotes,
+        Metric.IDLE_CHILD_PROPORTIONAL: children,
+    }
+    figures += [
+        Figure(system, metric, [max(usage.proportional for usage in members)])
+        for metric, members in proportional.items()
+        if members
+    ]
     return figures
