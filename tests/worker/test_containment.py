@@ -1,6 +1,7 @@
 """What task code can do to others: nothing that is promised at the level reached here."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -527,3 +528,21 @@ async def test_kills_that_race_with_ends_are_always_answered(server):
             assert killed == tuple(batch[:1])
             for lease in batch[1:]:
                 assert (await server.end_of(lease)).outcome in (Outcome.RETURNED, Outcome.LOST)
+
+
+async def test_shared_memory_is_a_childs_own_and_goes_with_it(folder):
+    # It was one folder for all companies, and what was left there filled the memory for ever.
+    async with a_worker(folder, limits=ChildLimits(shared_memory=4 * MEBIBYTE)) as server:
+        if not server.worker.nursery.isolation.own_users:
+            pytest.skip("children have no users, and no shared memory, of their own")
+        source = (
+            HEAD
+            + "@task\ndef main() -> list:\n    before = os.listdir('/dev/shm')\n"
+            + "    file = open('/dev/shm/left', 'wb')\n    try:\n"
+            + "        file.write(bytes(8_000_000))\n        file.flush()\n"
+            + "    except OSError as error:\n        return [before, error.errno]\n"
+        )
+        ends = [await server.run(server.introduce(source, company=company)) for company in (1, 2)]
+
+        assert [outputs(end) for end in ends] == [{"result": [[], errno.ENOSPC]}] * 2
+        assert "left" not in os.listdir("/dev/shm")

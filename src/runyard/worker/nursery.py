@@ -153,6 +153,7 @@ class Nursery:
             processes=kernel_limit(limits.processes),
             open_files=limits.open_files,
             file_size=limits.file_size,
+            shared_memory=limits.shared_memory,
             environment={
                 "HOME": str(run),
                 "LANG": "C.UTF-8",

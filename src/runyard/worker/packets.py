@@ -54,6 +54,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     open_files: int
     file_size: int
+    shared_memory: int
     environment: dict[str, str]
 
 

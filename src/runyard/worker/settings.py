@@ -22,6 +22,8 @@ class ChildLimits:
     """Descriptors of each process."""
     file_size: int = 2048 * MEBIBYTE
     """Bytes of each file that it writes."""
+    shared_memory: int = 256 * MEBIBYTE
+    """Bytes in /dev/shm, where a child can have its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
