@@ -546,3 +546,34 @@ async def test_shared_memory_is_a_childs_own_and_goes_with_it(folder):
 
         assert [outputs(end) for end in ends] == [{"result": [[], errno.ENOSPC]}] * 2
         assert "left" not in os.listdir("/dev/shm")
+
+
+@pytest.mark.parametrize(
+    "fill", ["open(f'{n}', 'wb').write(bytes(1_000_000))", "os.makedirs(f'd/{n}')"]
+)
+async def test_a_run_that_fills_the_disk_is_ended(folder, fill):
+    # Each file was limited, but not their number: the database found no room any more.
+    limits = ChildLimits(scratch=30 * MEBIBYTE, scratch_files=500)
+    async with a_worker(folder, limits=limits) as server:
+        version = server.introduce(
+            HEAD
+            + f"@task\ndef main() -> None:\n    for n in range(100_000):\n        {fill}\n"
+            + "        time.sleep(0.001)\n    time.sleep(60)\n"
+        )
+
+        async with asyncio.timeout(30):
+            end = await server.run(version)
+
+        assert end.error.kind == "DiskLimitExceeded"
+
+
+async def test_what_a_run_keeps_within_its_limits_is_its_own_matter(folder):
+    limits = ChildLimits(scratch=30 * MEBIBYTE, scratch_files=500)
+    async with a_worker(folder, limits=limits) as server:
+        version = server.introduce(
+            HEAD
+            + "@task\ndef main() -> None:\n    open('a', 'wb').write(bytes(20_000_000))\n"
+            + "    time.sleep(2.5)\n"
+        )
+
+        assert (await server.run(version)).outcome is Outcome.RETURNED

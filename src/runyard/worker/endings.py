@@ -53,6 +53,9 @@ def _ended_by_runyard(ending: Ending, execution: Execution) -> tuple[Outcome, Ru
         case Ending.PROCESSES:
             message = "it started more processes than a run may have"
             return Outcome.RAISED, RunError(kind="ProcessLimitExceeded", message=message)
+        case Ending.DISK:
+            message = "it kept more, or more files, in its folder than a run may have"
+            return Outcome.RAISED, RunError(kind="DiskLimitExceeded", message=message)
         case Ending.UNRULY:
             message = "the task's process said what no child says; something wrote to its channel"
             return Outcome.RAISED, RunError(kind="ChannelBroken", message=message)

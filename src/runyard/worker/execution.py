@@ -18,6 +18,7 @@ class Ending(Enum):
     TIMED_OUT = "timed out"
     MEMORY = "memory"
     PROCESSES = "processes"
+    DISK = "disk"
     KILLED = "killed"
     """As was asked for by a frame, or because the worker gives its runs up."""
     RETIRED = "retired"

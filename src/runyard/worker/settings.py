@@ -22,6 +22,10 @@ class ChildLimits:
     """Descriptors of each process."""
     file_size: int = 2048 * MEBIBYTE
     """Bytes of each file that it writes."""
+    scratch: int = 4096 * MEBIBYTE
+    """Bytes of all files in its folder."""
+    scratch_files: int = 200_000
+    """How many files and folders there may be in it."""
     shared_memory: int = 256 * MEBIBYTE
     """Bytes in /dev/shm, where a child can have its own."""
 

@@ -1,8 +1,12 @@
 """Watching what runs take: time, memory, processes. Costs nothing while nothing runs."""
 
 import asyncio
+import itertools
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from runyard.worker.child import Child
 from runyard.worker.clock import monotonic
@@ -11,6 +15,9 @@ from runyard.worker.execution import Ending, Execution
 from runyard.worker.settings import ChildLimits
 
 LOOK_EVERY = timedelta(milliseconds=100)
+MEASURE_EVERY = timedelta(seconds=1)
+"""Between two looks at what runs keep on the disk."""
+BLOCK_SIZE = 512
 NEVER = float("inf")
 
 
@@ -33,6 +40,8 @@ class Watch:
         self._look_timer: asyncio.TimerHandle | None = None
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._next_deadline = NEVER
+        self._measuring: asyncio.Task[None] | None = None
+        self._measure_at = 0.0
 
     def begun(self, execution: Execution) -> None:
         """A run has begun."""
@@ -49,6 +58,8 @@ class Watch:
         for timer in (self._look_timer, self._deadline_timer):
             if timer is not None:
                 timer.cancel()
+        if self._measuring is not None:
+            self._measuring.cancel()
 
     def _set_deadline(self, at: float) -> None:
         if self._deadline_timer is not None:
@@ -82,6 +93,20 @@ class Watch:
             if child.pid is not None and child.ending is None and child.pipeline[0].has_begun:
                 self._look_at(child, child.pid)
         self._looked()
+        if self._measuring is None and monotonic() >= self._measure_at:
+            self._measure_at = monotonic() + MEASURE_EVERY.total_seconds()
+            self._measuring = self._loop.create_task(self._measure(busy))
+
+    async def _measure(self, children: Iterable[Child]) -> None:
+        """Look at the folders of these children, in a thread: a task may fill them with files."""
+        try:
+            for child in children:
+                runs, folder = child.runs, child.folder / "run"
+                is_too_much = await asyncio.to_thread(is_overfull, folder, self._limits)
+                if is_too_much and child.runs == runs and child.pipeline:
+                    self._end(child, Ending.DISK)
+        finally:
+            self._measuring = None
 
     def _look_at(self, child: Child, pid: int) -> None:
         ending = excess_of(pid, self._limits)
@@ -106,3 +131,23 @@ def excess_of(pid: int, limits: ChildLimits) -> Ending | None:
         if left < 0:
             return Ending.MEMORY
     return None
+
+
+def is_overfull(folder: Path, limits: ChildLimits) -> bool:
+    """Whether there is more in a folder, or there are more files, than a run may have."""
+    size, count, waiting = 0, 0, [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                entries = list(itertools.islice(found, limits.scratch_files))
+        except OSError:
+            continue  # gone meanwhile, or locked by the task
+        count += len(entries)
+        for entry in entries:
+            with suppress(OSError):
+                size += entry.stat(follow_symlinks=False).st_blocks * BLOCK_SIZE
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+        if size > limits.scratch or count >= limits.scratch_files:
+            return True
+    return False
