@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from runyard.engine.retries import after_failure
 from runyard.engine.sessions import AttemptEnd
 from runyard.model.errors import RunyardError, StorageUnavailable
 from runyard.model.ids import RunId
@@ -141,16 +142,16 @@ async def test_an_end_that_cannot_be_recorded_keeps_no_other_from_it(yard: Yard)
     assert (await yard.run(second)).state is RunState.COMPLETED
 
 
-async def test_a_retry_delay_beyond_all_time_does_not_stop_the_engine(yard: Yard) -> None:
+@pytest.mark.parametrize("factor", [1.0, 1e300, float("inf"), float("nan")])
+def test_no_retry_comes_later_than_time_can_be_reckoned(factor: float) -> None:
+    """One such delay failed the recording of all ends."""
     ages = timedelta(days=900_000_000)
-    retry = RetryPolicy(retries=1, delay=ages, cap=ages)
-    await yard.a_task(policies=Policies(retry=retry))
-    worker = await yard.a_worker()
-    await yard.a_run()
+    policy = RetryPolicy(retries=9, delay=ages, cap=ages, factor=factor)
 
-    ended = await asyncio.wait_for(yard.executed(worker, Outcome.RAISED), 10)
+    delay = after_failure(5, policy, 0.999)
 
-    assert ended.state is RunState.SCHEDULED
+    assert delay is not None
+    assert delay < timedelta(days=1000)
 
 
 async def test_log_lines_that_no_store_takes_keep_no_end_waiting(yard: Yard) -> None:

@@ -15,6 +15,7 @@ from runyard.model.tasks import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIOR
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 RESERVED_SLUGS = frozenset({"agents", "orchestrator", "tasks", "taskruns", "metrics", "statuses"})
 DEFAULT_RETENTION = timedelta(days=30)
+LONGEST_RETENTION = timedelta(days=36_525)
 DEFAULT_QUEUE_CAP = 1_000_000
 LARGEST_QUEUE_CAP = 100_000_000
 LARGEST_WEIGHT = 1_000
@@ -130,7 +131,12 @@ def _judged(company: Company) -> list[tuple[str, object, str, bool]]:
             range_of_priorities,
             HIGHEST_PRIORITY <= priority <= LOWEST_PRIORITY,
         ),
-        ("retention", company.retention, "a positive duration", company.retention > timedelta()),
+        (
+            "retention",
+            company.retention,
+            "a positive duration of at most a hundred years",
+            timedelta() < company.retention <= LONGEST_RETENTION,
+        ),
         ("queue_cap", cap, f"1 to {LARGEST_QUEUE_CAP}", 1 <= cap <= LARGEST_QUEUE_CAP),
         ("weight", weight, f"1 to {LARGEST_WEIGHT}", 1 <= weight <= LARGEST_WEIGHT),
     ]
