@@ -1,5 +1,6 @@
 """What callers and authors try: other companies' files, forged headers, forged declarations."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -156,3 +157,15 @@ async def test_an_instant_beyond_all_arithmetic_is_refused(place: Place, at: str
 
     assert [started.status_code, planned.status_code] == [400, 400]
     assert "due_at" in started.text
+
+
+async def test_a_wait_ends_without_an_answer_for_a_token_revoked_meanwhile(place: Place) -> None:
+    run = await place.start(parked=True)
+    made = (await place.acme.post("/tokens", json={"role": "viewer"})).json()
+    async with place.client(made["secret"], f"/companies/{place.acme_slug}") as viewer:
+        waiting = asyncio.ensure_future(viewer.get(f"/runs/{run}/wait?timeout=60"))
+        await viewer.get(f"/runs/{run}")
+        await place.acme.delete(f"/tokens/{made['id']}")
+        await place.acme.post(f"/runs/{run}/cancel")
+
+        assert (await waiting).status_code == 401

@@ -16,6 +16,7 @@ from runyard.model.runs import Run
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
 from runyard.stores.base import Position, RunFilter
+from runyard.web.authentication import authenticate
 from runyard.web.events import EVENT_STREAM
 from runyard.web.requests import Request
 from runyard.web.responses import ENCODER, Response
@@ -95,6 +96,9 @@ async def wait_for_run(request: Request) -> shapes.Run:
     query = request.query(shapes.WaitQuery)
     patience = timedelta(seconds=query.timeout)
     run = await request.engine.runs.wait(request.company, request.params["run"], patience)
+    # The token may have been revoked meanwhile.
+    header = request.headers.get(b"authorization")
+    await authenticate(request.engine.tokens, header, request.token.kind)
     return await _detailed(request, run)
 
 
