@@ -1,7 +1,7 @@
 """Sessions, claims and duties when something goes wrong between two of their steps (R2, R13)."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -81,6 +81,49 @@ async def test_a_server_that_stood_still_hears_its_workers_before_it_judges_them
         await engine.maintenance._look_after_sessions()
 
         assert session.is_open
+
+
+async def test_a_database_that_was_away_costs_no_run_whose_worker_lives(yard: Yard) -> None:
+    """R11: nobody could renew, so the server took its own workers for dead."""
+    await yard.a_task()
+    worker = await yard.a_worker()
+    run = await yard.a_run()
+    await worker.has_runs(1)
+    claimed = yard.begin(worker)
+    renew = yard.store.workers.renew
+
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable("away")
+
+    yard.store.workers.renew = fail  # type: ignore[method-assign,assignment]
+    for _ in range(40):
+        await time_passes(yard)
+        yard.later(timedelta(seconds=1))
+    yard.store.workers.renew = renew  # type: ignore[method-assign]
+    for _ in range(40):
+        await time_passes(yard)
+        yard.later(timedelta(seconds=1))
+    ended = await yard.end(worker, claimed)
+
+    assert ended.id == run.id
+    assert ended.state is RunState.COMPLETED
+
+
+async def test_the_clock_is_followed_on_every_database(yard: Yard) -> None:
+    """R9: on an embedded one due times never heard of a clock that was set, or of a suspension."""
+    followed = asyncio.Event()
+
+    def adjust(_: datetime) -> timedelta:
+        followed.set()
+        return timedelta()
+
+    yard.clock.adjust = adjust  # type: ignore[method-assign,assignment]
+    async with asyncio.timeout(10):
+        while not followed.is_set():
+            yard.later(timedelta(seconds=10))
+            await yard.turned()
+
+    assert followed.is_set()
 
 
 async def test_whoever_connects_while_the_server_drains_gets_nothing(yard: Yard) -> None:
