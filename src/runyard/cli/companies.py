@@ -51,4 +51,4 @@ def create(
     if options.json:
         print_json(company)
     else:
-        console().print(f"Company {company.slug} exists.")
+        console().print(f"Company {company.slug} is there now.")
