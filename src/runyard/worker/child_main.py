@@ -126,7 +126,7 @@ def _set_up(zygote: int, spec: ChildSpec) -> None:
         file_size=spec.file_size,
     )
     if spec.user is not None:
-        isolation.own_shared_memory(spec.shared_memory)
+        isolation.own_shared_memory(spec.shared_memory, spec.folder)
         isolation.become(spec.user)
     else:
         isolation.renounce_capabilities()

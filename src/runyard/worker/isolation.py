@@ -203,17 +203,22 @@ def _lower(which: int, value: int) -> None:
 # ---------------------------------------------------------------- reachable for other users
 
 
-def own_shared_memory(size: int) -> None:
+SHARED_MEMORY = "/dev/shm"
+
+
+def own_shared_memory(size: int, folder: str) -> None:
     """Give this process, and all it starts, shared memory of its own, which ends with them.
 
     The machine's is one folder for everybody, where files stay and fill the memory. Nothing
-    changes where that is not allowed.
+    changes where that is not allowed, or where the child's own folder lies in it.
     """
+    if os.path.realpath(folder).startswith(f"{SHARED_MEMORY}/"):
+        return
     if _libc.unshare(CLONE_NEWNS | CLONE_NEWIPC) != 0:
         return
     try:
         _mount(None, "/", None, MS_REC | MS_PRIVATE)
-        _mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
+        _mount("tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
     except OSError:
         return
 
