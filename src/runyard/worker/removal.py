@@ -1,7 +1,6 @@
 """Removing folders that task code has filled: whatever their depth, whatever their permissions."""
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ def remove_tree(root: Path) -> None:
 def _lift(folder: Path, root: Path) -> None:
     with suppress(FileNotFoundError):  # somebody else removes it, too
         for inner in _remove_files(folder):
-            inner.rename(root / f".{secrets.token_hex(8)}")
+            inner.rename(root / f".{os.urandom(8).hex()}")
         folder.rmdir()
 
 
