@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.load import Load, check, children_of_the_worker, eventually, furnish, kill
+from tests.faults.doomed import POINTS
+from tests.faults.load import (
+    PATIENCE,
+    Load,
+    check,
+    children_of_the_worker,
+    eventually,
+    furnish,
+    kill,
+)
 from tests.support.house import House, running_house
 
 SEED = 20_260_301
@@ -47,6 +56,35 @@ def test_a_server_killed_again_and_again_loses_nothing(
             time.sleep(0.5)
             load.rest()
             check(house, history, at_least=20)
+
+
+@pytest.mark.timeout(1200)
+def test_a_server_killed_at_a_named_point_of_a_runs_life_loses_nothing(
+    options: tuple[Path, tuple[str, ...]], *, torture: bool
+) -> None:
+    """R1, R2, R3: before, during and after each write that a run's life consists of."""
+    data, words = options
+    chance = random.Random(SEED)
+    points = [*POINTS] * 5 if torture else chance.sample(POINTS, 5)
+    load = Load(seconds=0.05)
+
+    with load.running() as history:
+        with running_house(data, *words, "--slots", "2") as house:
+            furnish(house)
+        for point in points:
+            doom = f"{point} {chance.randint(5, 10)}"  # later than what a server does as it opens
+            with running_house(
+                data, *words, "--slots", "2", program="tests.faults.doomed", DOOMED=doom
+            ) as house:
+                load.house = house
+                killed = house.process.wait(PATIENCE)
+                load.house = None
+            assert killed == -signal.SIGKILL, f"{doom}: it ended with {killed}"
+        with running_house(data, *words, "--slots", "2") as house:
+            load.house = house
+            time.sleep(0.5)
+            load.rest()
+            check(house, history, at_least=5)
 
 
 @pytest.mark.timeout(1200)

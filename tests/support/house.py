@@ -77,10 +77,12 @@ def runyard(
 
 
 @contextmanager
-def running_house(data: Path, *words: str, **variables: str) -> Iterator[House]:
+def running_house(
+    data: Path, *words: str, program: str = "runyard", **variables: str
+) -> Iterator[House]:
     """A server on a free port, for the length of the block."""
     process = subprocess.Popen(
-        _command(("serve", "--data", str(data), "--port", "0", *words)),
+        _command(("serve", "--data", str(data), "--port", "0", *words), program),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -117,8 +119,8 @@ def _read(house: House) -> None:
         house.has_printed.notify_all()
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "runyard", *words]
+def _command(words: Sequence[str], program: str = "runyard") -> list[str]:
+    return [sys.executable, "-m", program, *words]
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
