@@ -22,7 +22,7 @@ which they would leave for their worker.
 import asyncio
 import heapq
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from runyard.engine.clock import Clock
 from runyard.engine.directory import Directory
@@ -332,21 +332,23 @@ class Dispatcher:
 
     async def hand_back(self, runs: Sequence[HeldRun | LeasedRun]) -> None:
         """Put claimed runs that never began back into the queue, at their old places."""
-        moves = [
-            Move(
-                run_id=held.run_id,
-                company_id=held.company_id,
-                sources=sources(Cause.RECALLED),
-                state=target(Cause.RECALLED),
-                at=self._clock.now(),
-                token=held.token,
-                unbegun_attempt_only=True,
-            )
-            for held in runs
-        ]
+        moves = [back_in_queue(held, self._clock.now()) for held in runs]
         await until_done(self._clock, "hand runs back", lambda: self._store.runs.move(moves))
         for held in runs:
             self.notice(held.gate_id, held.company_id)
+
+
+def back_in_queue(run: HeldRun | LeasedRun, at: datetime) -> Move:
+    """What puts a claimed run that never began back into the queue, at its old place."""
+    return Move(
+        run_id=run.run_id,
+        company_id=run.company_id,
+        sources=sources(Cause.RECALLED),
+        state=target(Cause.RECALLED),
+        at=at,
+        token=run.token,
+        unbegun_attempt_only=True,
+    )
 
 
 def held_from(run: ClaimedRun) -> HeldRun:

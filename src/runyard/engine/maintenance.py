@@ -19,17 +19,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from runyard.engine.attempts import Attempts
+from runyard.engine.dispatch import back_in_queue
 from runyard.engine.foundation import Foundation
 from runyard.engine.patience import until_done
 from runyard.engine.retries import retry_delay
 from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.tokens import Tokens
-from runyard.engine.transitions import sources, target
+from runyard.engine.transitions import target
 from runyard.model.errors import Busy
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
-from runyard.stores.base import Finish, LeasedRun, Move
+from runyard.stores.base import Finish, LeasedRun
 from runyard.telemetry import (
     CLOCK_JUMPED,
     MAINTENANCE_FAILED,
@@ -180,7 +181,8 @@ class Maintenance:
 
     async def _rescue(self, abandoned: Sequence[LeasedRun]) -> None:
         begun = [await self._lost(run) for run in abandoned if run.begun_at is not None]
-        unbegun = [self._put_back(run) for run in abandoned if run.begun_at is None]
+        now = self._clock.now()
+        unbegun = [back_in_queue(run, now) for run in abandoned if run.begun_at is None]
         if begun:
             await self._store.runs.finish(begun)
             self._watch.ended([end.run_id for end in begun if end.state in FINAL_STATES])
@@ -188,9 +190,7 @@ class Maintenance:
             await self._store.runs.move(unbegun)
         for run in abandoned:
             self._dispatcher.notice(run.gate_id, run.company_id)
-        for company in {run.company_id for run in abandoned}:
-            runs = [run.run_id for run in abandoned if run.company_id == company]
-            await self._watch.changed(company, runs)
+        await self._watch.changed_in({run.run_id: run.company_id for run in abandoned})
         self.expect()
 
     async def _lost(self, run: LeasedRun) -> Finish:
@@ -211,17 +211,6 @@ class Maintenance:
             error=RunError(kind="WorkerLost", message="its worker disappeared"),
             due_at=None if delay is None else now + delay,
             rank=None if delay is None else run.rank,
-        )
-
-    def _put_back(self, run: LeasedRun) -> Move:
-        return Move(
-            run_id=run.run_id,
-            company_id=run.company_id,
-            sources=sources(Cause.RECALLED),
-            state=target(Cause.RECALLED),
-            at=self._clock.now(),
-            token=run.token,
-            unbegun_attempt_only=True,
         )
 
     async def _give_back(self, session: Session, held: Sequence[HeldRun]) -> None:

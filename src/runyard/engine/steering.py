@@ -199,6 +199,4 @@ class Steering:
 
     async def _told_of(self, runs: dict[RunId, CompanyId]) -> None:
         self._watch.ended(list(runs))
-        for company in set(runs.values()):
-            of_company = [run for run, owner in runs.items() if owner == company]
-            await self._watch.changed(company, of_company)
+        await self._watch.changed_in(runs)

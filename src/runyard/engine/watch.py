@@ -9,7 +9,7 @@ On a shared database a run may end through another server; waiting then also loo
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -120,6 +120,11 @@ class Watch:
             if company not in self._followers:  # the last one left meanwhile
                 return
             self._publish(company, run.id, StateChanged(sequence=self._next(), run=run))
+
+    async def changed_in(self, runs: Mapping[RunId, CompanyId]) -> None:
+        """These runs changed, each in its company."""
+        for company in set(runs.values()):
+            await self.changed(company, [run for run, owner in runs.items() if owner == company])
 
     def logged(self, company: CompanyId, run: RunId, lines: tuple[LogLine, ...]) -> None:
         """A run logged lines."""
