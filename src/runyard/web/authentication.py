@@ -25,7 +25,11 @@ def bearer_secret(header: bytes | None) -> str:
 
 async def authenticate(tokens: "Tokens", header: bytes | None, kind: TokenKind) -> Token:
     """The token that the header presents; raises Unauthenticated unless it opens this door."""
-    secret = bearer_secret(header)
+    return await token_of(tokens, bearer_secret(header), kind)
+
+
+async def token_of(tokens: "Tokens", secret: str, kind: TokenKind) -> Token:
+    """The token of this secret; raises Unauthenticated unless it is of this kind."""
     token = tokens.recall(secret) or await tokens.authenticate(secret)
     if token.kind is not kind:
         raise Unauthenticated(f"a token of kind {token.kind} does not open this door")

@@ -10,16 +10,13 @@ from typing import Protocol
 
 import msgspec
 
-from runyard.engine.engine import Engine
-from runyard.model.companies import Company
-from runyard.model.errors import CompanyNotFound, RunyardError, TooLarge
-from runyard.model.tokens import Permission, Token, TokenKind
+from runyard.model.errors import RunyardError, TooLarge
+from runyard.model.tokens import Permission, TokenKind
 from runyard.telemetry import REQUEST_FAILED, emit
+from runyard.web.admission import Admission, ByToken
 from runyard.web.asgi import ClientGone, Message, Receive, Scope, Send
-from runyard.web.authentication import authenticate
 from runyard.web.errors import MethodNotAllowed
 from runyard.web.house import House
-from runyard.web.permissions import demand
 from runyard.web.problems import headers_of, problem_from, status_of, unexpected_problem
 from runyard.web.requests import Request
 from runyard.web.responses import (
@@ -28,23 +25,34 @@ from runyard.web.responses import (
     PROBLEM_JSON,
     Response,
     send_before_body,
-    send_bytes,
 )
 from runyard.web.routing import Route, Router
 
 
 class ProblemForm(Protocol):
-    """How a door writes an error down: each dialect has its own form."""
+    """How a door writes an error down: each dialect has its own form.
 
-    def __call__(self, error: RunyardError | None, trace: str) -> tuple[int, bytes, bytes]:
-        """Status, body and content type; `error` None: something failed that must not."""
+    Everything goes through it, what no route answered too: addresses and methods that are not there.
+    """
+
+    def __call__(self, error: RunyardError | None, trace: str, scope: Scope) -> Response:
+        """The answer; `error` None: something failed that must not, and `trace` finds it."""
 
 
-def native_form(error: RunyardError | None, trace: str) -> tuple[int, bytes, bytes]:
+def native_form(error: RunyardError | None, trace: str, scope: Scope) -> Response:
     """Problems as the native API shows them."""
     if error is None:
-        return 500, ENCODER.encode(unexpected_problem(trace)), PROBLEM_JSON
-    return status_of(type(error)), ENCODER.encode(problem_from(error)), PROBLEM_JSON
+        body = ENCODER.encode(unexpected_problem(trace))
+        return Response(body, status=500, content_type=PROBLEM_JSON)
+    return Response(
+        ENCODER.encode(problem_from(error)),
+        status=status_of(type(error)),
+        content_type=PROBLEM_JSON,
+        headers=headers_of(error),
+    )
+
+
+NATIVE_ADMISSION = ByToken(TokenKind.NATIVE)
 
 
 class _Sending:
@@ -78,14 +86,23 @@ class _Receiving:
 
 
 class Door:
-    """An ASGI app over a table of routes."""
+    """An ASGI app over a table of routes.
+
+    What makes it one dialect's: how it lets callers in, and how it writes problems down.
+    """
 
     def __init__(
-        self, house: House, prefix: str, routes: Sequence[Route], form: ProblemForm = native_form
+        self,
+        house: House,
+        prefix: str,
+        routes: Sequence[Route],
+        admission: Admission = NATIVE_ADMISSION,
+        form: ProblemForm = native_form,
     ) -> None:
         self._house = house
         self._engine = house.engine
         self._router = Router(prefix, routes)
+        self._admission = admission
         self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,11 +120,11 @@ class Door:
         except ClientGone:
             return
         except MethodNotAllowed as error:
-            await self._refuse_method(error, scope["method"], sending)
+            await self._refuse_method(error, scope, sending)
         except RunyardError as error:
-            await self._refuse(error, sending, receiving)
+            await self._refuse(error, scope, sending, receiving)
         except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it unseen
-            await self._confess(error, name, sending)
+            await self._confess(error, name, scope, sending)
         finally:
             self._house.answered[name, sending.status] += 1
 
@@ -124,7 +141,8 @@ class Door:
             return
         assert route.endpoint is not None
         request = Request(self._house, params, scope, receive)
-        await self._admit(route, request)
+        if route.permission is not Permission.PUBLIC:
+            await self._admission.admit(route, request)
         answer = await route.endpoint(request)
         response = answer if isinstance(answer, Response) else _encoded(answer, route)
         if request.is_head:
@@ -132,36 +150,24 @@ class Door:
         else:
             await response.send(receive, send)
 
-    async def _admit(self, route: Route, request: Request) -> None:
-        if route.permission is Permission.PUBLIC:
-            return
-        header = request.headers.get(b"authorization")
-        token = await authenticate(self._engine.tokens, header, TokenKind.NATIVE)
-        company: Company | None = None
-        if route.is_about_company:
-            company = await load_company(self._engine, request.params["company"], token)
-        demand(route.permission, token, company)
-        request.admit(token, company)
-
-    async def _refuse_method(self, error: MethodNotAllowed, method: str, send: _Sending) -> None:
-        if method == "OPTIONS":
+    async def _refuse_method(self, error: MethodNotAllowed, scope: Scope, send: _Sending) -> None:
+        if scope["method"] == "OPTIONS":
             await Response(status=204, headers=headers_of(error)).send(_nothing, send)
         else:
-            await self._refuse(error, send, None)
+            await self._refuse(error, scope, send, None)
 
     async def _refuse(
-        self, error: RunyardError, send: _Sending, receive: _Receiving | None
+        self, error: RunyardError, scope: Scope, send: _Sending, receive: _Receiving | None
     ) -> None:
         if send.status:  # the answer has begun: it cannot become another one
             return
-        status, body, content_type = self._form(error, "")
-        headers = headers_of(error)
+        answer = self._form(error, "", scope)
         if isinstance(error, TooLarge) and receive is not None and not receive.is_over:
-            await send_before_body(send, receive, status, body, content_type, headers)
+            await send_before_body(send, receive, answer)
         else:
-            await send_bytes(send, status, body, content_type, headers)
+            await answer.send(_nothing, send)
 
-    async def _confess(self, error: Exception, route: str, send: _Sending) -> None:
+    async def _confess(self, error: Exception, route: str, scope: Scope, send: _Sending) -> None:
         trace = self._engine.clock.new_uuid().hex
         emit(
             REQUEST_FAILED,
@@ -170,19 +176,7 @@ class Door:
             error="".join(traceback.format_exception(error)),
         )
         if not send.status:
-            status, body, content_type = self._form(None, trace)
-            await send_bytes(send, status, body, content_type)
-
-
-async def load_company(engine: Engine, slug: str, token: Token) -> Company:
-    """The company of this slug; raises CompanyNotFound with one text for unknown and foreign."""
-    try:
-        company = await engine.companies.load(slug)
-    except CompanyNotFound:
-        raise CompanyNotFound from None
-    if token.company_id is not None and token.company_id != company.id:
-        raise CompanyNotFound
-    return company
+            await self._form(None, trace, scope).send(_nothing, send)
 
 
 async def _nothing() -> Message:

@@ -25,7 +25,7 @@ SEND_JSON = "send application/json (curl -d alone sends a form type)"
 class Request:
     """One HTTP request, with what routing and authentication found out about it."""
 
-    __slots__ = ("_company", "_receive", "_scope", "_token", "headers", "house", "params")
+    __slots__ = ("_body", "_company", "_receive", "_scope", "_token", "headers", "house", "params")
 
     def __init__(
         self, house: House, params: Mapping[str, str], scope: Scope, receive: Receive
@@ -34,6 +34,7 @@ class Request:
         self._receive = receive
         self._token: Token | None = None
         self._company: Company | None = None
+        self._body: bytes | None = None
         self.params = params
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.house = house
@@ -122,8 +123,13 @@ class Request:
             raise MediaTypeRefused(SEND_JSON)
 
     async def body(self) -> bytes:
-        """The whole body; raises TooLarge, before reading it when its length is announced."""
-        return await read_body(self.headers, self._receive, self.house.limits.body)
+        """The whole body; raises TooLarge, before reading it when its length is announced.
+
+        It is kept: where the secret stands in it, the endpoint reads it again.
+        """
+        if self._body is None:
+            self._body = await read_body(self.headers, self._receive, self.house.limits.body)
+        return self._body
 
     async def parts(self, limit: int) -> AsyncIterator[bytes]:
         """The body as it comes; raises TooLarge as soon as it is."""

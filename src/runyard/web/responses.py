@@ -45,29 +45,6 @@ async def send_bytes(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_before_body(
-    send: Send, receive: Receive, status: int, body: bytes, content_type: bytes, extra: Headers
-) -> None:
-    """Answer while the request's body is still coming, then let the rest of it pass by for a while.
-
-    Closing a connection into which the other side still writes would destroy the answer on its
-    way: most clients read only after they have written everything.
-    """
-    headers = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-        *SECURITY_HEADERS,
-        *extra,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGERING.total_seconds()):
-            while (await receive()).get("more_body", False):
-                pass
-    await send({"type": "http.response.body", "body": b""})
-
-
 class Response:
     """An answer that is ready."""
 
@@ -97,6 +74,27 @@ class Response:
         """Write out what a HEAD request gets: everything but the body."""
         # The server below leaves the body of an answer to HEAD out by itself.
         await send_bytes(send, self.status, self.body, self.content_type, self.headers)
+
+
+async def send_before_body(send: Send, receive: Receive, answer: Response) -> None:
+    """Answer while the request's body is still coming, then let the rest of it pass by for a while.
+
+    Closing a connection into which the other side still writes would destroy the answer on its
+    way: most clients read only after they have written everything.
+    """
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        *SECURITY_HEADERS,
+        *(answer.headers or []),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGERING.total_seconds()):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 class ByteStream(Response):

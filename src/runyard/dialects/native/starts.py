@@ -15,9 +15,9 @@ from runyard.engine.starts import StartedRun as EngineStartedRun
 from runyard.model.errors import Overloaded
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
+from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.authentication import authenticate
-from runyard.web.door import load_company
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.house import House
 from runyard.web.permissions import demand
