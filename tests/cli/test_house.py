@@ -114,3 +114,24 @@ def test_what_cannot_be_written_is_said_so(sqlite_house: House, tmp_path: Path) 
     assert refused.returncode == 1
     assert "taken" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_control_of_a_company_is_allowed_with_a_token_printed_alone(any_house: House) -> None:
+    any_house.run("company", "create", "steered")
+    before = any_house.run("company", "allow-control", "steered")
+    allowed = any_house.run("company", "allow-control", "steered", "--token")
+    [secret] = allowed.stdout.splitlines()
+    shown = any_house.json("company", "allow-control", "steered")
+    again = any_house.run("token", "create", "remote-control", "--company", "steered")
+    none = any_house.run("company", "allow-control", "steered", "--none")
+    both = any_house.run("company", "allow-control", "steered", "--none", "--token")
+
+    assert before.stdout.split()[:3] == ["Allow", "control", "None"]
+    assert secret.startswith("ryd_remote-control_")
+    assert shown["token"]["last_characters"] == secret[-4:]
+    assert "secret" not in shown
+    assert again.stdout.startswith("ryd_remote-control_")
+    assert "No token controls steered any more." in none.stdout
+    assert not any_house.json("company", "allow-control", "steered")["allowed"]
+    assert both.returncode == 2
+    assert "Choose one" in both.stderr

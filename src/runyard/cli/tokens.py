@@ -23,7 +23,9 @@ Installation = Annotated[bool, Parameter(help="Of the whole installation instead
     "  runyard token create worker --company acme --lasting 90d --name host-17"
 )
 def create(
-    kind: Annotated[Literal["native", "worker"], Parameter(help="Which door it opens.")],
+    kind: Annotated[
+        Literal["native", "worker", "remote-control"], Parameter(help="Which door it opens.")
+    ],
     /,
     *,
     role: Annotated[

@@ -29,6 +29,7 @@ from runyard.engine.logbook import Logbook
 from runyard.engine.maintenance import Maintenance
 from runyard.engine.orchestrator import Orchestrator
 from runyard.engine.ranks import DEFAULT_AGEING
+from runyard.engine.remote_control import RemoteControl
 from runyard.engine.runs import Runs
 from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, WorkerPort
@@ -84,6 +85,7 @@ class Engine:
         self.starts = starts = Starts(parts, files, settings.ageing)
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(store, clock, parts.ids)
+        self.remote_control = RemoteControl(tokens)
         self.tasks = Tasks(parts, steering)
         self.deploys = Deploys(parts, files)
         self.runs = Runs(parts, starts, steering)

@@ -17,7 +17,7 @@ import msgspec
 from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
 from runyard.model.companies import Company
-from runyard.model.errors import TokenNotFound, Unauthenticated
+from runyard.model.errors import TokenNotFound, TokenRevoked, Unauthenticated
 from runyard.model.ids import CompanyId, TokenId
 from runyard.model.tokens import Role, Token, TokenKind
 from runyard.stores.base import Store
@@ -82,7 +82,11 @@ class Tokens:
 
     async def list(self, company: Company | None) -> builtins.list[Token]:
         """Tokens of a company, or of the installation."""
-        return await self._store.tokens.list(None if company is None else company.id)
+        return await self.list_of(None if company is None else company.id)
+
+    async def list_of(self, company: CompanyId | None) -> builtins.list[Token]:
+        """Tokens of the company of this id, newest first; of the installation for None."""
+        return await self._store.tokens.list(company)
 
     async def revoke(self, company: CompanyId | None, token: TokenId) -> None:
         """Refuse it from now on; raises TokenNotFound."""
@@ -121,7 +125,7 @@ class Tokens:
         if found is None:
             raise Unauthenticated("this token is not known")
         if found.revoked_at is not None:
-            raise Unauthenticated("this token was revoked")
+            raise TokenRevoked(found)
         if found.expires_at is not None and found.expires_at <= self._clock.now():
             raise Unauthenticated("this token has expired")
         if self._revocations != revocations:  # what was read may be what was revoked meanwhile

@@ -12,7 +12,8 @@
     │   ├── InputRefused         names each field, what was seen and what is allowed
     │   ├── CodeRefused          broken task code: file, line and reason
     │   ├── TooLarge
-    │   └── Unauthenticated, Forbidden
+    │   ├── Unauthenticated      TokenRevoked
+    │   └── Forbidden            RemoteControlDisabled
     └── Busy                     try again later
         ├── Overloaded           write queue full; carries when to retry
         ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
@@ -26,6 +27,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
+
+from runyard.model.tokens import Token
 
 
 class RunyardError(Exception):
@@ -155,8 +158,20 @@ class Unauthenticated(Refused):
     """No valid token was presented."""
 
 
+class TokenRevoked(Unauthenticated):
+    """This token was revoked."""
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        super().__init__("this token was revoked")
+
+
 class Forbidden(Refused):
     """The token does not allow this."""
+
+
+class RemoteControlDisabled(Forbidden):
+    """Remote control of the company is switched off."""
 
 
 class Busy(RunyardError):

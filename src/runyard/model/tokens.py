@@ -13,6 +13,8 @@ class TokenKind(StrEnum):
 
     NATIVE = "native"
     WORKER = "worker"
+    REMOTE_CONTROL = "remote-control"
+    """Integray's Remote API, for one company; there is at most one that opens."""
 
 
 class Role(StrEnum):

@@ -6,7 +6,7 @@ have is refused; a reader of an answer ignores fields that it does not know.
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -204,6 +204,27 @@ class TokenPage(Page, frozen=True, kw_only=True):
     """Tokens, newest first."""
 
     items: tuple[Token, ...]
+
+
+class RemoteControl(Shown, frozen=True, kw_only=True):
+    """Whether programs may steer the company through the Remote API (Integray), and how."""
+
+    allowed: bool
+    token: Token | None
+    """The one that opens; null when control is not allowed."""
+    url: str
+    """Where the company's Remote API answers."""
+    secret: str | UnsetType = UNSET
+    """Of a token that was made just now. It is shown this once."""
+
+
+class AllowControl(Asked, frozen=True, kw_only=True):
+    """Whom to let in."""
+
+    allow: Literal["token", "none"]
+    """`token`: makes a new token, and revokes the one before. `none`: nobody."""
+    role: Role = Role.OPERATOR
+    """What the holder of the new token may do."""
 
 
 # ---------------------------------------------------------------- tasks

@@ -43,6 +43,8 @@ EXPECTED = {
     "GET /tokens": Permission.INSTALL,
     "POST /tokens": Permission.INSTALL,
     "DELETE /tokens/{token}": Permission.INSTALL,
+    "GET /companies/{company}/remote-control": Permission.ADMINISTER,
+    "PUT /companies/{company}/remote-control": Permission.ADMINISTER,
     "GET /companies/{company}/orchestrator": Permission.READ,
     "PUT /companies/{company}/orchestrator": Permission.OPERATE,
     "GET /companies/{company}/tasks": Permission.READ,

@@ -1,16 +1,17 @@
-"""Companies, tokens, and the orchestrator."""
+"""Companies, tokens, remote control, and the orchestrator."""
 
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from runyard.dialects.native import wire
 from runyard.dialects.native.naming import slug_of
 from runyard.dialects.native.paging import part_of
 from runyard.engine.engine import Engine
+from runyard.engine.tokens import NewToken
 from runyard.model.companies import Company
 from runyard.model.errors import TokenNotFound
 from runyard.model.ids import TokenId
 from runyard.model.states import RunState
-from runyard.model.tokens import Permission, Role
+from runyard.model.tokens import Permission, Role, Token, TokenKind
 from runyard.protocol import shapes
 from runyard.web.requests import Request, refused
 from runyard.web.responses import Response
@@ -120,17 +121,66 @@ async def _new_token(request: Request, company: Company | None) -> shapes.Create
         raise refused("lasting", str(wanted.lasting), "a positive duration")
     if wanted.lasting is not None and wanted.lasting.days > shapes.LONGEST_DAYS:
         raise refused("lasting", str(wanted.lasting), f"at most P{shapes.LONGEST_DAYS}D")
-    created = await request.engine.tokens.create(
-        wanted.kind, company, role=Role(wanted.role), name=wanted.name, lasting=wanted.lasting
-    )
+    if wanted.kind is TokenKind.REMOTE_CONTROL:
+        created = await _remote_control_token(request, company, wanted)
+    else:
+        created = await request.engine.tokens.create(
+            wanted.kind, company, role=Role(wanted.role), name=wanted.name, lasting=wanted.lasting
+        )
     slug = await slug_of(request.engine, created.token.company_id)
     return wire.created_token_shape(wire.token_shape(created.token, slug), created.secret)
+
+
+async def _remote_control_token(
+    request: Request, company: Company | None, wanted: shapes.NewToken
+) -> NewToken:
+    """The same as allowing control: a company has one such token, and it replaces the one before."""
+    if company is None:
+        raise refused("kind", wanted.kind, "a company's: POST /companies/{company}/tokens")
+    if wanted.lasting is not None:
+        raise refused("lasting", "a duration", "null: it is valid until another one is made")
+    named = {"name": wanted.name} if wanted.name else {}
+    return await request.engine.remote_control.allow(company, role=wanted.role, **named)
 
 
 def _token_id(text: str) -> TokenId:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise TokenNotFound(f"there is no token {text}")
     return TokenId(int(text))
+
+
+# ---------------------------------------------------------------- remote control
+
+
+async def show_remote_control(request: Request) -> shapes.RemoteControl:
+    """Show whether programs may steer the company through the Remote API."""
+    view = await request.engine.remote_control.view(request.company)
+    return _remote_control(request, view.token)
+
+
+async def allow_remote_control(request: Request) -> shapes.RemoteControl:
+    """Allow control with a new token, or forbid it.
+
+    The token before stops opening at once. The new one's secret is in this answer and nowhere else.
+    """
+    wanted = await request.json(shapes.AllowControl)
+    if wanted.allow == "none":
+        await request.engine.remote_control.forbid(request.company)
+        return _remote_control(request, None)
+    created = await request.engine.remote_control.allow(request.company, role=wanted.role)
+    return _remote_control(request, created.token, created.secret)
+
+
+def _remote_control(
+    request: Request, token: Token | None, secret: str | UnsetType = UNSET
+) -> shapes.RemoteControl:
+    slug = request.company.slug
+    return shapes.RemoteControl(
+        allowed=token is not None,
+        token=None if token is None else wire.token_shape(token, slug),
+        url=f"{request.house.public_url}/api/remote/{slug}",
+        secret=secret,
+    )
 
 
 # ---------------------------------------------------------------- orchestrator
@@ -256,6 +306,23 @@ ROUTES = (
         endpoint=revoke_installation_token,
         tag="tokens",
         status=204,
+    ),
+    Route(
+        method="GET",
+        path="/companies/{company}/remote-control",
+        permission=Permission.ADMINISTER,
+        endpoint=show_remote_control,
+        tag="tokens",
+        answer=shapes.RemoteControl,
+    ),
+    Route(
+        method="PUT",
+        path="/companies/{company}/remote-control",
+        permission=Permission.ADMINISTER,
+        endpoint=allow_remote_control,
+        tag="tokens",
+        body=shapes.AllowControl,
+        answer=shapes.RemoteControl,
     ),
     Route(
         method="GET",

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -138,6 +138,23 @@ class Operations:
     def revoke_token(self, token_id: int) -> Plan[None]:
         """Makes a token worthless, at once."""
         yield _delete(f"{self._tokens_path()}/{token_id}")
+
+    @operation
+    def remote_control(self) -> Plan[shapes.RemoteControl]:
+        """Whether programs may steer the company through the Remote API, and with which token."""
+        return (yield from ask(_get(self._path("remote-control")), shapes.RemoteControl))
+
+    @operation
+    def allow_control(
+        self, allow: Literal["token", "none"] = "token", *, role: str | None = None
+    ) -> Plan[shapes.RemoteControl]:
+        """Allows remote control with a new token, whose `secret` is in this answer alone, or not.
+
+        The token before stops opening at once either way.
+        """
+        body = _without_none(allow=allow, role=role)
+        request = _put(self._path("remote-control"), body)
+        return (yield from ask(request, shapes.RemoteControl))
 
     # ------------------------------------------------------------ tasks
 

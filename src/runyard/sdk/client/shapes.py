@@ -18,6 +18,7 @@ from runyard.protocol.shapes import LogLine as LogLine
 from runyard.protocol.shapes import LogPage as LogPage
 from runyard.protocol.shapes import Orchestrator as Orchestrator
 from runyard.protocol.shapes import Reason as Reason
+from runyard.protocol.shapes import RemoteControl as RemoteControl
 from runyard.protocol.shapes import Resync as Resync
 from runyard.protocol.shapes import RunError as RunError
 from runyard.protocol.shapes import RunLines as RunLines
