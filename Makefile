@@ -15,7 +15,7 @@ UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
 CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
 export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
 
-.PHONY: help venv demo test check bench torture docs lock format clean-venv
+.PHONY: help venv demo test check bench torture long-tests docs lock format clean-venv
 
 help: ## show this map
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,10 @@ check: venv ## format, lint, types, import rules and the shape of the source
 bench: venv ## measure the two corridors
 	@$(BIN)/python -m benchmarks
 
-torture: venv ## kill, stop and cut off everything, then look for lost runs
+torture: venv ## strike everything for MINUTES (10), then hold the history against the promises
+	@$(BIN)/python -m tests.faults.torture --minutes $(or $(MINUTES),10)
+
+long-tests: venv ## run every test, those with a long form (faults, state machines) at length
 	@$(BIN)/python -m pytest --torture --timeout=0
 
 docs: venv ## write the documents that are generated from code

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--torture",
         action="store_true",
-        help="the long form of fault and state machine tests (make torture)",
+        help="the long form of fault and state machine tests (make long-tests)",
     )
 
 

@@ -132,7 +132,7 @@ def check(house: House, history: History, *, at_least: int, may_fail: bool = Fal
             returned = [a for a in ended.attempts if a.outcome == "returned"]
             assert len(returned) == ended.has_succeeded, f"run {run} ended more than once"
             assert ended.has_succeeded or may_fail, f"run {run}: {ended.cause}, {ended.error}"
-        runs = list(_all_runs(client))
+        runs = list(all_runs(client))
         diagnosis = client.doctor()
     assert all(c.ok for c in diagnosis.checks if c.name == "promises"), diagnosis
     marks = Counter(run.input["mark"] for run in runs)
@@ -145,7 +145,8 @@ def check(house: House, history: History, *, at_least: int, may_fail: bool = Fal
     return runs
 
 
-def _all_runs(client: Client) -> Iterator[Run]:
+def all_runs(client: Client) -> Iterator[Run]:
+    """Every run of the company, with its values."""
     page = client.runs(limit=PAGE, values=True)
     yield from page.items
     while page.next is not None:
