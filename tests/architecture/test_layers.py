@@ -19,7 +19,17 @@ LEAN_PARTS = ("model", "protocol", "sdk")
 CLIENT = SOURCE / "sdk" / "client"
 """The one part of the SDK that talks HTTP; it is loaded when somebody asks for it."""
 WORKER_HALF = ("worker", "agent_types", "sdk")
-SERVER_HALF = ("engine", "stores", "workflows", "web", "dialects", "gateway", "console", "server")
+SERVER_HALF = (
+    "engine",
+    "stores",
+    "outbound",
+    "workflows",
+    "web",
+    "dialects",
+    "gateway",
+    "console",
+    "server",
+)
 CLIENT_AND_SERVER_PACKAGES = ("httpx", "litestar", "uvicorn", "psycopg", "apsw", "websockets")
 
 

@@ -24,6 +24,7 @@ def test_the_environment_is_read_and_what_is_given_goes_first(tmp_path: Path) ->
         "RUNYARD_LEASE": "5s",
         "RUNYARD_TRUST_PROXY": "10.0.0.0/8, ::1/128",
         "RUNYARD_SLOTS": "3",
+        "RUNYARD_ALLOW_OUTBOUND": "intranet.example:8443, 10.1.0.0/16:443, [::1]:80",
     }
 
     settings = read_settings({"port": "9090", "data": tmp_path, "slots": None}, environ)
@@ -33,6 +34,7 @@ def test_the_environment_is_read_and_what_is_given_goes_first(tmp_path: Path) ->
     assert settings.trust_proxy == ("10.0.0.0/8", "::1/128")
     assert settings.data == tmp_path
     assert settings.slots == 3
+    assert settings.allow_outbound == ("intranet.example:8443", "10.1.0.0/16:443", "[::1]:80")
 
 
 def test_all_that_does_not_fit_is_told_at_once() -> None:
@@ -45,6 +47,7 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
         "RUNYARD_TLS_CERT": "/no/such/file",
         "RUNYARD_LOG_FORMAT": "xml",
         "RUNYARD_BODY_LIMIT": "0",
+        "RUNYARD_ALLOW_OUTBOUND": "intranet.example:8443, 10.1.0.1/16",
     }
 
     with pytest.raises(SettingsRefused) as refused:

@@ -27,6 +27,7 @@ def test_every_error_has_a_status_of_its_family(kind: type[errors.RunyardError])
         errors.NotFound: {404},
         errors.Conflict: {409},
         errors.Refused: {400, 401, 403, 405, 413, 415, 416},
+        errors.OutboundFailed: {502},
         errors.Busy: {429, 503},
     }
 

@@ -43,7 +43,10 @@ class ServeOptions:
     ] = None
     allow_outbound: Annotated[
         list[str] | None,
-        Parameter(help="Private host that requests may go to; may be repeated."),
+        Parameter(
+            help="Private host, address or network that callbacks and file fetches may visit, "
+            "such as 10.1.0.0/16:443; may be repeated."
+        ),
     ] = None
     slots: Annotated[
         str | None,

@@ -11,9 +11,10 @@
     ├── Refused                  the request itself is wrong
     │   ├── InputRefused         names each field, what was seen and what is allowed
     │   ├── CodeRefused          broken task code: file, line and reason
-    │   ├── TooLarge
+    │   ├── TooLarge, AddressRefused
     │   ├── Unauthenticated      TokenRevoked
     │   └── Forbidden            RemoteControlDisabled
+    ├── OutboundFailed           another server could not be reached, or not within the limits
     └── Busy                     try again later
         ├── Overloaded           write queue full; carries when to retry
         ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
@@ -154,6 +155,10 @@ class TooLarge(Refused):
     """The request is larger than allowed."""
 
 
+class AddressRefused(Refused):
+    """The address may not be visited, or is none."""
+
+
 class Unauthenticated(Refused):
     """No valid token was presented."""
 
@@ -172,6 +177,10 @@ class Forbidden(Refused):
 
 class RemoteControlDisabled(Forbidden):
     """Remote control of the company is switched off."""
+
+
+class OutboundFailed(RunyardError):
+    """Another server could not be reached, or not within the limits."""
 
 
 class Busy(RunyardError):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from runyard.engine.engine import DEFAULT_LEASE
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.model.errors import FieldProblem, InputRefused
+from runyard.outbound.addresses import Allowances
 
 PREFIX = "RUNYARD_"
 MEBIBYTE = 1024 * 1024
@@ -60,8 +61,9 @@ class Settings:
     """Networks of proxies, such as 10.0.0.0/8, whose word about a caller's address and scheme is
     taken. Several are separated by commas."""
     allow_outbound: tuple[str, ...] = ()
-    """Hosts, or networks with a port such as 10.1.0.0/16:443, that requests of the server may go to
-    although they are private. Several are separated by commas."""
+    """What requests of the server (callbacks, input files) may visit although it is private: hosts,
+    addresses or networks, each for all ports or one, such as intranet.example:8443 or
+    10.1.0.0/16:443. Several are separated by commas."""
     slots: int = os.cpu_count() or 2
     """How many runs the worker inside the server executes at once; 0: there is no worker in it."""
     server_name: str = ""
@@ -208,6 +210,12 @@ def _networks(text: str) -> tuple[str, ...]:
     return found
 
 
+def _allowances(text: str) -> tuple[str, ...]:
+    found = _list(text)
+    Allowances.read(found)
+    return found
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -244,7 +252,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "tls_cert": _existing_file,
     "tls_key": _existing_file,
     "trust_proxy": _networks,
-    "allow_outbound": _list,
+    "allow_outbound": _allowances,
     "slots": _number(0, 10_000),
     "server_name": _text,
     "lease": _duration,

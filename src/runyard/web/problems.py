@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.RunyardError], int] = {
     MethodNotAllowed: 405,
     MediaTypeRefused: 415,
     RangeRefused: 416,
+    errors.OutboundFailed: 502,
     errors.Busy: 503,
     errors.QueueFull: 429,
 }
