@@ -45,6 +45,8 @@ RUNS_PRUNED: Final = "runs.pruned"
 """company_id, task_id, count."""
 SCHEDULE_SKIPPED: Final = "schedule.skipped"
 """schedule_id, detail: a fire time passed without a run."""
+LOGIN_REFUSED: Final = "login.refused"
+"""address: somebody tried to sign in with a wrong password, or as nobody."""
 REQUEST_FAILED: Final = "request.failed"
 """route, trace, error: an answer 500; the caller was told the trace."""
 

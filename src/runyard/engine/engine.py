@@ -26,8 +26,10 @@ from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.ids import Ids
 from runyard.engine.logbook import Logbook
+from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING, Logins
 from runyard.engine.maintenance import Maintenance
 from runyard.engine.orchestrator import Orchestrator
+from runyard.engine.passwords import Passwords
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.engine.remote_control import RemoteControl
 from runyard.engine.runs import Runs
@@ -37,6 +39,7 @@ from runyard.engine.starts import Starts
 from runyard.engine.steering import Steering
 from runyard.engine.tasks import Tasks
 from runyard.engine.tokens import Tokens
+from runyard.engine.users import Users
 from runyard.engine.watch import Watch
 from runyard.engine.workers import Workers
 from runyard.model.ids import RunId
@@ -56,6 +59,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a worker may be silent before its runs go to another."""
     ageing: timedelta = DEFAULT_AGEING
     """How much later a run must be queued, for each point of priority, to go first all the same."""
+    login_idle: timedelta = DEFAULT_IDLE
+    """How long a login may go unused."""
+    login_lasting: timedelta = DEFAULT_LASTING
+    """How long a login holds at most."""
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +93,17 @@ class Engine:
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(store, clock, parts.ids)
         self.remote_control = RemoteControl(tokens)
+        self._passwords = passwords = Passwords()
+        self.users = users = Users(store, clock, parts.ids, parts.directory, passwords)
+        self.logins = logins = Logins(
+            store,
+            clock,
+            parts.ids,
+            users,
+            passwords,
+            idle=settings.login_idle,
+            lasting=settings.login_lasting,
+        )
         self.tasks = Tasks(parts, steering)
         self.deploys = Deploys(parts, files)
         self.runs = Runs(parts, starts, steering)
@@ -94,7 +112,7 @@ class Engine:
         self.workers = Workers(store, parts.sessions)
         self.explain = Explain(parts)
         self.doctor = Doctor(parts)
-        self.maintenance = Maintenance(parts, attempts, schedules, tokens)
+        self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
         starts.on_scheduled = schedules.on_change = self.maintenance.expect
         self._loops: asyncio.Task[None] | None = None
 
@@ -117,6 +135,7 @@ class Engine:
         try:
             await self._last_writes(self._loops)
         finally:
+            self._passwords.close()
             self._loops.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loops
@@ -128,6 +147,7 @@ class Engine:
         settled.cancel()
         await self.logs.flush()
         await self.tokens.note_uses()
+        await self.logins.note_uses()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -21,6 +21,7 @@ from datetime import timedelta
 from runyard.engine.attempts import Attempts
 from runyard.engine.dispatch import back_in_queue
 from runyard.engine.foundation import Foundation
+from runyard.engine.logins import Logins
 from runyard.engine.patience import until_done
 from runyard.engine.retries import retry_delay
 from runyard.engine.schedules import Schedules
@@ -65,7 +66,12 @@ class Maintenance:
     """Does the duties that nobody asks for."""
 
     def __init__(
-        self, foundation: Foundation, attempts: Attempts, schedules: Schedules, tokens: Tokens
+        self,
+        foundation: Foundation,
+        attempts: Attempts,
+        schedules: Schedules,
+        tokens: Tokens,
+        logins: Logins,
     ) -> None:
         self._store = foundation.store
         self._clock = foundation.clock
@@ -75,6 +81,7 @@ class Maintenance:
         self._attempts = attempts
         self._schedules = schedules
         self._tokens = tokens
+        self._logins = logins
         self._watch = foundation.watch
         self._due_wakeup = attempts.scheduled_wakeup
         self._renewed_at = timedelta()
@@ -103,6 +110,7 @@ class Maintenance:
             group.create_task(self._every("prune", PRUNE_EVERY, self.prune))
             group.create_task(self._every("blobs", PRUNE_BLOBS_EVERY, self.prune_blobs))
             group.create_task(self._every("token uses", NOTE_USES_EVERY, self._tokens.note_uses))
+            group.create_task(self._every("login uses", NOTE_USES_EVERY, self._logins.note_uses))
             look = SHARED_LOOK if self._store.is_shared else OWN_LOOK
             group.create_task(self._every("gates", look, self._look_at_gates))
             group.create_task(self._every("rescue", look, self._rescue_expired))

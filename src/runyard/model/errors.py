@@ -3,10 +3,12 @@
     RunyardError
     ├── NotFound                 no such thing, or not yours (the two are told apart by nobody)
     │   ├── CompanyNotFound, TaskNotFound, VersionNotFound, RunNotFound, TokenNotFound
-    │   └── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
+    │   ├── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
+    │   └── UserNotFound, GrantNotFound, SetupLinkNotFound
     ├── Conflict                 it exists, but not in a state that allows this
     │   ├── IllegalTransition, LeaseLost, TaskNotRunnable, OutputNotReady
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
+    │   ├── EmailTaken, LastAdministrator, SetUpAlready
     │   └── IdempotencyConflict  the key was used for a different request
     ├── Refused                  the request itself is wrong
     │   ├── InputRefused         names each field, what was seen and what is allowed
@@ -19,6 +21,7 @@
         ├── Overloaded           write queue full; carries when to retry
         ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
         ├── QueueFull            the company's cap on queued runs
+        ├── TooManyLogins        somebody is guessing passwords; carries when to retry
         └── NoWorker             nobody is there who could do it
 
 A door translates these at its edge, once, with a total mapping.
@@ -92,6 +95,18 @@ class BundleNotFound(NotFound):
     """There is no such bundle."""
 
 
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+
+class GrantNotFound(NotFound):
+    """The user has no role there."""
+
+
+class SetupLinkNotFound(NotFound):
+    """This set-up link is not valid: it was used, replaced by a newer one, or has expired."""
+
+
 class Conflict(RunyardError):
     """The thing is not in a state that allows this."""
 
@@ -122,6 +137,18 @@ class TaskOwnedElsewhere(Conflict):
 
 class DeployedMeanwhile(Conflict):
     """Somebody else deployed the same tasks at the same time."""
+
+
+class EmailTaken(Conflict):
+    """There is a user with this email already."""
+
+
+class LastAdministrator(Conflict):
+    """Nobody else could administer the installation any more."""
+
+
+class SetUpAlready(Conflict):
+    """The installation has its first user already."""
 
 
 class IdempotencyConflict(Conflict):
@@ -201,6 +228,10 @@ class StorageUnavailable(Busy):
 
 class QueueFull(Busy):
     """The company has as many queued runs as it may have."""
+
+
+class TooManyLogins(Busy):
+    """There were too many attempts to sign in; wait a little."""
 
 
 class NoWorker(Busy):

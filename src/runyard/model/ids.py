@@ -18,6 +18,8 @@ WorkerId = NewType("WorkerId", int)
 SessionId = NewType("SessionId", int)
 ScheduleId = NewType("ScheduleId", int)
 FileId = NewType("FileId", int)
+UserId = NewType("UserId", int)
+LoginId = NewType("LoginId", int)
 
 PUBLIC_ID_LENGTH = 22
 

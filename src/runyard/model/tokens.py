@@ -1,5 +1,6 @@
 """Tokens: credentials that programs present, and what they permit."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -30,6 +31,11 @@ class Role(StrEnum):
     """Tokens, workers and the company itself."""
 
 
+def higher_role(roles: Iterable[Role]) -> Role | None:
+    """The one among these roles that includes all others."""
+    return max(roles, key=list(Role).index, default=None)
+
+
 class Permission(StrEnum):
     """What a route demands; `runyard.web.permissions` decides which role has it."""
 
@@ -41,6 +47,8 @@ class Permission(StrEnum):
     """Read what concerns the whole installation: only tokens of no company have it."""
     INSTALL = "install"
     """Change what concerns the whole installation: only tokens of no company have it."""
+    OWN = "own"
+    """See and change what is the caller's own: every user has it, whatever the roles."""
     PUBLIC = "public"
     """Needs no token."""
 
@@ -60,3 +68,12 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+    def role_in(self, company: CompanyId | None) -> Role | None:
+        """The role in a company, None when it is not the token's; of None: for the installation."""
+        return self.role if self.company_id in (None, company) else None
+
+    @property
+    def highest_role(self) -> Role:
+        """The role, wherever it holds."""
+        return self.role

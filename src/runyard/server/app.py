@@ -132,7 +132,13 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
 
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs to know of the settings."""
-    return EngineSettings(server=settings.name, lease=settings.lease, ageing=settings.ageing)
+    return EngineSettings(
+        server=settings.name,
+        lease=settings.lease,
+        ageing=settings.ageing,
+        login_idle=settings.login_idle,
+        login_lasting=settings.login_lasting,
+    )
 
 
 def furnished(engine: Engine, settings: Settings, public_url: str) -> House:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runyard.engine.engine import DEFAULT_LEASE
+from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.model.errors import FieldProblem, InputRefused
 from runyard.outbound.addresses import Allowances
@@ -74,6 +75,10 @@ class Settings:
     """How much longer a run must have waited, for each point of priority, to go first all the same."""
     drain: timedelta = timedelta(seconds=30)
     """How long running runs may go on after the server was told to stop."""
+    login_idle: timedelta = DEFAULT_IDLE
+    """How long somebody may do nothing in the console before signing in anew."""
+    login_lasting: timedelta = DEFAULT_LASTING
+    """How long it is until everybody has to sign in anew, however busy."""
     body_limit: int = 1 * MEBIBYTE
     """Most bytes of a JSON body."""
     starts_limit: int = 16 * MEBIBYTE
@@ -258,6 +263,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "lease": _duration,
     "ageing": _duration,
     "drain": _duration,
+    "login_idle": _duration,
+    "login_lasting": _duration,
     "body_limit": _SIZE,
     "starts_limit": _SIZE,
     "bundle_limit": _SIZE,

@@ -37,11 +37,13 @@ from runyard.model.ids import (
     CompanyId,
     FileId,
     GateId,
+    LoginId,
     RunId,
     ScheduleId,
     SessionId,
     TaskId,
     TokenId,
+    UserId,
     VersionId,
     WorkerId,
 )
@@ -50,7 +52,8 @@ from runyard.model.runs import Attempt, Outcome, Run, RunError
 from runyard.model.schedules import Schedule
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.model.tasks import Declaration, Gate, Task, Version
-from runyard.model.tokens import Token
+from runyard.model.tokens import Role, Token
+from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
 
 INLINE_LIMIT = 32 * 1024
@@ -528,6 +531,90 @@ class Tokens(Protocol):
         """Tokens of a company, or of the installation, newest first."""
 
 
+class Users(Protocol):
+    """Users, their roles, and the one-time links with which they choose a password."""
+
+    async def create(self, user: User, password_hash: str | None) -> bool:
+        """False when the email is taken."""
+
+    async def create_first(
+        self, user: User, password_hash: str, link_digest: bytes, at: datetime
+    ) -> bool:
+        """Spend a link of nobody on the first user, in one piece; False when the link is spent or
+        expired, or when there is a user already. Of several at the same time one succeeds.
+        """
+
+    async def update(self, user: User) -> bool:
+        """Change email, name, home company and display; False when the email is another's."""
+
+    async def set_password(
+        self, user: UserId, password_hash: str, at: datetime, kept: LoginId | None = None
+    ) -> bool:
+        """Another password; every login but the kept one is revoked. False: no such user."""
+
+    async def set_password_by_link(
+        self, user: UserId, password_hash: str, link_digest: bytes, at: datetime
+    ) -> bool:
+        """The same with a one-time link of the user, which is spent; False when it is not valid."""
+
+    async def refresh_password_hash(
+        self, user: UserId, password_hash: str, expected_hash: str
+    ) -> None:
+        """The same password, hashed anew; nothing when it has changed meanwhile."""
+
+    async def disable(self, user: UserId, at: datetime) -> bool:
+        """Let nobody sign in as this user, and revoke every login. False: no such user."""
+
+    async def enable(self, user: UserId) -> bool:
+        """Let the user sign in again. False: no such user."""
+
+    async def grant(self, user: UserId, company: CompanyId | None, role: Role) -> None:
+        """Give a role in a company or the installation, in place of the one before."""
+
+    async def withdraw(self, user: UserId, company: CompanyId | None) -> bool:
+        """Take a role away; False when there was none."""
+
+    async def find(self, user: UserId) -> User | None:
+        """One user."""
+
+    async def find_by_email(self, email: str) -> User | None:
+        """One user by the email in lower case."""
+
+    async def password_hash(self, user: UserId) -> str | None:
+        """What the password is verified against; None: the user has none."""
+
+    async def list(self) -> list[User]:
+        """All users by email."""
+
+    async def keep_link(self, link: SetupLink, digest: bytes) -> None:
+        """Keep a one-time link; expired ones go."""
+
+    async def find_link(self, digest: bytes) -> SetupLink | None:
+        """A link that has not been spent, expired or not."""
+
+
+class Logins(Protocol):
+    """Logins, by the SHA-256 of what browsers present."""
+
+    async def create(self, login: Login, digest: bytes) -> None:
+        """Keep a new login; the user's ended ones go."""
+
+    async def find_by_digest(self, digest: bytes) -> Login | None:
+        """The login, revoked or expired ones included."""
+
+    async def list(self, user: UserId, at: datetime) -> list[Login]:
+        """A user's logins that are neither revoked nor expired, newest first."""
+
+    async def note_use(self, uses: Sequence[tuple[LoginId, datetime]]) -> None:
+        """Remember when logins were used (relaxed; at most once a minute each)."""
+
+    async def revoke(self, user: UserId, login: LoginId, at: datetime) -> bool:
+        """False when the user has no such login. Revoking again keeps the first instant."""
+
+    async def revoke_all(self, user: UserId, at: datetime, kept: LoginId | None = None) -> None:
+        """All of a user's, but for the kept one."""
+
+
 class Workers(Protocol):
     """Workers and their sessions (a session is one connection's life, and the holder of leases)."""
 
@@ -693,6 +780,8 @@ class Store(Protocol):
     tasks: Tasks
     companies: Companies
     tokens: Tokens
+    users: Users
+    logins: Logins
     workers: Workers
     schedules: Schedules
     logs: Logs

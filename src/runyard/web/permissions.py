@@ -1,41 +1,63 @@
 """Who may do what. One function decides, for every door."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from runyard.model.companies import Company
 from runyard.model.errors import CompanyNotFound, Forbidden
-from runyard.model.tokens import Permission, Role, Token
+from runyard.model.ids import CompanyId
+from runyard.model.tokens import Permission, Role
+
+_ALWAYS = frozenset({Permission.READ, Permission.MONITOR, Permission.OWN})
+_OPERATING = _ALWAYS | {Permission.OPERATE}
+_DEVELOPING = _OPERATING | {Permission.DEPLOY}
 
 GRANTED: Mapping[Role, frozenset[Permission]] = {
-    Role.VIEWER: frozenset({Permission.READ, Permission.MONITOR}),
-    Role.OPERATOR: frozenset({Permission.READ, Permission.MONITOR, Permission.OPERATE}),
-    Role.DEVELOPER: frozenset(
-        {Permission.READ, Permission.MONITOR, Permission.OPERATE, Permission.DEPLOY}
-    ),
-    Role.ADMINISTRATOR: frozenset(
-        {
-            Permission.READ,
-            Permission.MONITOR,
-            Permission.OPERATE,
-            Permission.DEPLOY,
-            Permission.ADMINISTER,
-            Permission.INSTALL,
-        }
-    ),
+    Role.VIEWER: _ALWAYS,
+    Role.OPERATOR: _OPERATING,
+    Role.DEVELOPER: _DEVELOPING,
+    Role.ADMINISTRATOR: _DEVELOPING | {Permission.ADMINISTER, Permission.INSTALL},
 }
 
 _OF_THE_INSTALLATION = frozenset({Permission.MONITOR, Permission.INSTALL})
 
 
-def demand(permission: Permission, token: Token, company: Company | None) -> None:
-    """Raise unless the token has this permission, for this company if the route is about one.
+class Caller(Protocol):
+    """Who asks: a token, or a user."""
 
-    A company that is not the token's is unknown to it, whatever its role. What concerns the whole
-    installation is open only to tokens of no company.
+    def role_in(self, company: CompanyId | None) -> Role | None:
+        """The role in a company, None when it is not the caller's; of None: for the installation."""
+
+    @property
+    def highest_role(self) -> Role | None:
+        """The highest role anywhere."""
+
+
+def demand(permission: Permission, caller: Caller, company: Company | None) -> None:
+    """Raise unless the caller has this permission, for this company if the route is about one.
+
+    A company that is not the caller's is unknown to it, whatever its role. What concerns the whole
+    installation is open only to callers whose role is for the installation.
     """
-    if company is not None and token.company_id is not None and token.company_id != company.id:
+    role = caller.highest_role if company is None else caller.role_in(company.id)
+    if company is not None and role is None:
         raise CompanyNotFound
-    if permission in _OF_THE_INSTALLATION and token.company_id is not None:
-        raise Forbidden("this concerns the whole installation, and the token is a company's")
-    if permission not in GRANTED[token.role]:
-        raise Forbidden(f"a {token.role} may not {permission}")
+    if permission is Permission.OWN:
+        return
+    if permission in _OF_THE_INSTALLATION:
+        role = caller.role_in(None)
+        if role is None:
+            raise Forbidden("this concerns the whole installation, and your role is a company's")
+    if role is None:
+        raise Forbidden("nobody has given you a role yet; an administrator can")
+    if permission not in GRANTED[role]:
+        raise Forbidden(f"a {role} may not {permission}")
+
+
+def may(permission: Permission, caller: Caller, company: Company | None) -> bool:
+    """Whether `demand` would let this pass, for what is shown."""
+    try:
+        demand(permission, caller, company)
+    except (CompanyNotFound, Forbidden):
+        return False
+    return True

@@ -11,12 +11,14 @@ from runyard.stores.base import (
     Blobs,
     Companies,
     Files,
+    Logins,
     Logs,
     Runs,
     Schedules,
     StoreStatistics,
     Tasks,
     Tokens,
+    Users,
     Workers,
     WriteClass,
 )
@@ -33,12 +35,14 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import load_queries
 from runyard.stores.tables.companies import CompanyTable
 from runyard.stores.tables.files import FileTable
+from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
 from runyard.stores.tables.pieces import Statement, a_piece
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable
 from runyard.stores.tables.tasks import TaskTable
 from runyard.stores.tables.tokens import TokenTable
+from runyard.stores.tables.users import UserTable
 from runyard.stores.tables.workers import WorkerTable
 
 _HERE = Path(__file__).parent
@@ -73,6 +77,8 @@ class PostgresStore:
         self.tasks: Tasks = TaskTable(db)
         self.companies: Companies = CompanyTable(db)
         self.tokens: Tokens = TokenTable(db)
+        self.users: Users = UserTable(db)
+        self.logins: Logins = LoginTable(db)
         self.workers: Workers = WorkerTable(db)
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)
