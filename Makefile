@@ -1,5 +1,6 @@
 # Runyard: everything a person or a machine does with a checkout starts here.
-# Needed on the machine: make, git and Python 3.11 or newer. The rest goes into .venv.
+# Needed on the machine: make, git and Python 3.11 or newer. The rest goes into .venv, and a few fetched
+# front-end files into src/runyard/console/assets/vendor.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,18 +10,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ASSETS := src/runyard/console/assets/vendor/manifest.json
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
 
 # Trust the certificate authorities that the machine trusts, where it has a list of them.
 CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem)
 export UV_SYSTEM_CERTS ?= $(if $(CERTIFICATES),true,false)
+export NODE_USE_SYSTEM_CA ?= 1
 
 .PHONY: help venv demo test check bench torture long-tests docs lock format clean-venv
 
 help: ## show this map
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-venv: $(READY) ## install what the project needs into .venv
+venv: $(READY) $(ASSETS) ## install what the project needs into .venv
 
 # uv is fetched by pip against its hash; uv then installs the pinned and hashed rest.
 $(READY): requirements.lock bootstrap.lock pyproject.toml
@@ -31,10 +34,16 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Front-end files come from pinned npm packages; fetched again only when their lock has changed.
+$(ASSETS): assets.lock tools/assets.py | $(READY)
+	@$(BIN)/python -m tools.assets
+	@touch $@
+
 demo: venv ## start a server on an empty folder, drive it, leave the console open
 	@$(BIN)/runyard demo
 
 test: check ## run every check and every test
+	@$(BIN)/python -m tests.support.browser
 	@$(BIN)/python -m pytest --numprocesses=$(shell nproc 2>/dev/null || echo 2)
 
 check: venv ## format, lint, types, import rules and the shape of the source
@@ -66,5 +75,5 @@ format: venv ## let ruff format the code and fix what it can
 lock: venv ## pin every dependency again, in requirements.lock and bootstrap.lock
 	@$(BIN)/python -m tools.lock
 
-clean-venv: ## throw the environment away
-	@rm -rf $(VENV)
+clean-venv: ## throw the environment and the fetched front-end files away
+	@rm -rf $(VENV) $(dir $(ASSETS))

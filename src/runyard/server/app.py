@@ -17,7 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runyard.console.assets import PREFIX as ASSETS
+from runyard.console.assets import ROUTES as ASSET_ROUTES
+from runyard.console.reference import reference_doors
 from runyard.dialects.native.routes import PREFIX as NATIVE
+from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
 from runyard.dialects.native.routes import native_door
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
@@ -33,6 +37,9 @@ from runyard.web.asgi import App
 from runyard.web.dispatcher import Dispatcher
 from runyard.web.door import Door
 from runyard.web.house import House, Limits
+
+REFERENCES = (NATIVE_REFERENCE,)
+"""The APIs that have a reference page, in the order in which people are shown them."""
 
 ADDRESS_FILE = "address"
 TOKEN_FILE = "admin.token"
@@ -158,7 +165,12 @@ def furnished(engine: Engine, settings: Settings, public_url: str) -> House:
 
 def all_doors(house: House) -> App:
     """Every door at its address."""
-    return Dispatcher(doors={NATIVE: native_door(house)}, elsewhere=Door(house, "", PROBES))
+    doors: dict[str, App] = {
+        NATIVE: native_door(house),
+        ASSETS: Door(house, ASSETS, ASSET_ROUTES),
+        **reference_doors(house, REFERENCES),
+    }
+    return Dispatcher(doors, elsewhere=Door(house, "", PROBES))
 
 
 @asynccontextmanager

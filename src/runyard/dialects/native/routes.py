@@ -9,11 +9,19 @@ from runyard.model.tokens import Permission
 from runyard.web.door import Door
 from runyard.web.house import House
 from runyard.web.openapi import Title, document
+from runyard.web.references import Reference
 from runyard.web.requests import Request
 from runyard.web.responses import ENCODER, Response
 from runyard.web.routing import Route
 
 PREFIX = "/runyard/v1"
+
+REFERENCE = Reference(
+    name="native",
+    title="Runyard API",
+    caption="Everything Runyard can do. Send a token as Authorization: Bearer.",
+    document=f"{PREFIX}/openapi.json",
+)
 
 _ABOUT = Title(
     title="Runyard",
