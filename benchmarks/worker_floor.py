@@ -37,6 +37,7 @@ from runyard.protocol.frames import (
 )
 from runyard.protocol.memory import ServerEnd, memory_pair
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.transport import Within
 from runyard.worker.worker import Worker
 
 SOURCE = "from runyard import task\n\n@task\ndef main() -> None:\n    pass\n"
@@ -69,7 +70,7 @@ class Feeder:
                 case Hello():
                     self._end.send(
                         Welcome(
-                            protocol=1,
+                            protocol=2,
                             session_id=SessionId(1),
                             lease=timedelta(seconds=10),
                             heartbeat=timedelta(seconds=3),
@@ -108,7 +109,7 @@ async def measure(runs: int, slots: int, folder: Path) -> None:
         archive.writestr("tasks.py", SOURCE)
     loop = asyncio.get_running_loop()
     theirs, ours = memory_pair(loop.call_soon)
-    worker = Worker(theirs, WorkerSettings(folder=folder, slots=slots, recycle_runs=10**9))
+    worker = Worker(Within(theirs), WorkerSettings(folder=folder, slots=slots, recycle_runs=10**9))
     feeder = Feeder(ours, buffer.getvalue())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(worker.run())

@@ -8,7 +8,16 @@ from typing import TypeVar
 import pytest
 
 from runyard.gateway.gateway import Gateway
-from runyard.protocol.frames import Capacity, FromServer, FromWorker, Hello, Welcome
+from runyard.gateway.link import Visitor
+from runyard.model.tokens import Token
+from runyard.protocol.frames import (
+    PROTOCOL_VERSIONS,
+    Capacity,
+    FromServer,
+    FromWorker,
+    Hello,
+    Welcome,
+)
 from runyard.protocol.memory import WorkerEnd, memory_pair
 from runyard.stores.sqlite.store import open_sqlite
 from tests.support.yard import Yard, opened_yard
@@ -70,10 +79,10 @@ class Doorway:
         self.yard = yard
         self.gateway = gateway
 
-    def line(self, *, trusted: bool = True) -> Line:
-        """A conversation that has not begun."""
+    def line(self, token: Token | None = None) -> Line:
+        """A conversation that has not begun; without a token: of the server's own worker."""
         theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
-        self.gateway.accept(ours, address="10.0.0.7", trusted=trusted)
+        self.gateway.accept(ours, Visitor(address="10.0.0.7", token=token))
         return Line(theirs)
 
     async def worker(self, capacity: int = 2, name: str = "wire") -> Line:
@@ -86,12 +95,11 @@ class Doorway:
 
 
 def hello(
-    *, name: str = "wire", token: str = "", protocol: tuple[int, ...] = (1,), slots: int = 2
+    *, name: str = "wire", protocol: tuple[int, ...] = PROTOCOL_VERSIONS, slots: int = 2
 ) -> Hello:
     """A worker's first words."""
     return Hello(
         protocol=protocol,
-        token=token,
         name=name,
         version="0",
         host="here",

@@ -6,6 +6,7 @@ import json
 import msgspec
 import pytest
 
+from runyard.gateway.link import Visitor
 from runyard.model.errors import CodeRefused, NoWorker
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
@@ -245,7 +246,7 @@ async def test_a_file_of_a_run_that_is_not_the_workers_is_refused_and_forgotten(
     await door.yard.a_task()
     run = await assigned(door, await door.worker(name="other"))
     theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
-    link = door.gateway.accept(ours, address="", trusted=True)
+    link = door.gateway.accept(ours, Visitor(address="", token=None))
     line = Line(theirs)
     line.say(hello())
     await line.hears(frames.Welcome)
@@ -282,33 +283,18 @@ async def test_a_blob_comes_in_parts_from_where_it_is_wanted(door: Doorway) -> N
 # ---------------------------------------------------------------- who is let in
 
 
-async def a_token(door: Doorway, kind: TokenKind) -> str:
-    created = await door.yard.engine.tokens.create(kind, door.yard.company, role=Role.ADMINISTRATOR)
-    return created.secret
+async def test_a_workers_token_says_which_company_it_serves(door: Doorway) -> None:
+    created = await door.yard.engine.tokens.create(
+        TokenKind.WORKER, door.yard.company, role=Role.OPERATOR
+    )
+    line = door.line(created.token)
 
-
-async def test_a_worker_with_a_workers_token_is_let_in_for_its_company(door: Doorway) -> None:
-    line = door.line(trusted=False)
-
-    line.say(hello(token=await a_token(door, TokenKind.WORKER)))
+    line.say(hello())
     welcome = await line.hears(frames.Welcome)
 
     [view] = await door.yard.engine.workers.list(door.yard.company)
-    assert welcome.protocol == 1
+    assert welcome.protocol == 2
     assert (view.worker.company_id, view.worker.address) == (door.yard.company.id, "10.0.0.7")
-
-
-@pytest.mark.parametrize("token", ["none", "wrong", "native"])
-async def test_a_worker_without_a_workers_token_is_refused(door: Doorway, token: str) -> None:
-    secret = await a_token(door, TokenKind.NATIVE) if token == "native" else ""
-    line = door.line(trusted=False)
-
-    line.say(hello(token="ryd_worker_x" if token == "wrong" else secret))
-    refusal = await line.hears(frames.Refusal)
-    await line.is_closed()
-
-    assert refusal.code == "token"
-    assert await door.yard.engine.workers.list() == []
 
 
 async def test_a_worker_that_speaks_another_protocol_is_refused(door: Doorway) -> None:
@@ -318,7 +304,7 @@ async def test_a_worker_that_speaks_another_protocol_is_refused(door: Doorway) -
     refusal = await line.hears(frames.Refusal)
 
     assert refusal.code == "protocol"
-    assert "protocol 1" in refusal.detail
+    assert "protocol 2" in refusal.detail
 
 
 @pytest.mark.parametrize("what", ["runs before hello", "second hello", "heartbeat before hello"])

@@ -17,9 +17,7 @@ LEASE = frames.Lease(RunId(1), 2)
 RAW = msgspec.Raw(b'{"a":[1,2.5,null,"\\u00e9"]}')
 
 FROM_WORKER = [
-    frames.Hello(
-        protocol=(1,), token="t", name="n", version="v", host="h", os="o", python="p", slots=2
-    ),
+    frames.Hello(protocol=(2,), name="n", version="v", host="h", os="o", python="p", slots=2),
     frames.Heartbeat(2, 3),
     frames.Capacity(4),
     frames.Begun((frames.Start(RunId(1), 2, AT),)),
@@ -57,11 +55,12 @@ FROM_WORKER = [
 ]
 FROM_SERVER = [
     frames.Welcome(
-        protocol=1,
+        protocol=2,
         session_id=SessionId(1),
         lease=timedelta(seconds=10),
         heartbeat=timedelta(seconds=3),
     ),
+    frames.Pending(timedelta(seconds=3), "detail"),
     frames.Refusal("token", "detail"),
     frames.Renewed(3),
     frames.Introduction(

@@ -20,11 +20,9 @@ from runyard.protocol.session import (
 )
 
 LEASE = timedelta(seconds=10)
-HELLO = frames.Hello(
-    protocol=(1,), token="t", name="n", version="v", host="h", os="o", python="p", slots=2
-)
+HELLO = frames.Hello(protocol=(2,), name="n", version="v", host="h", os="o", python="p", slots=2)
 WELCOME = frames.Welcome(
-    protocol=1, session_id=SessionId(1), lease=LEASE, heartbeat=timedelta(seconds=3)
+    protocol=2, session_id=SessionId(1), lease=LEASE, heartbeat=timedelta(seconds=3)
 )
 
 
@@ -50,9 +48,7 @@ def test_the_newest_common_version_is_agreed_upon():
 
 def test_a_server_that_agreed_on_nothing_can_only_refuse():
     worker, server = WorkerSession(), ServerSession()
-    old = frames.Hello(
-        protocol=(0,), token="t", name="n", version="v", host="h", os="o", python="p", slots=2
-    )
+    old = frames.Hello(protocol=(1,), name="n", version="v", host="h", os="o", python="p", slots=2)
     server.receive(worker.greet(old, Monotonic(0)), Monotonic(0))
 
     assert server.protocol is None
@@ -62,6 +58,48 @@ def test_a_server_that_agreed_on_nothing_can_only_refuse():
 
     assert worker.refusal.code == "protocol"
     assert worker.state is server.state is SessionState.ENDED
+
+
+def pended(now=0.0):
+    """A worker that has to wait for its welcome."""
+    worker, server = WorkerSession(), ServerSession()
+    server.receive(worker.greet(HELLO, Monotonic(now)), Monotonic(now))
+    pending = frames.Pending(timedelta(seconds=3), "not allowed yet")
+    worker.receive(server.keep_waiting(pending, LEASE, Monotonic(now)), Monotonic(now))
+    return worker, server
+
+
+def test_a_worker_that_waits_gives_signs_of_life_and_says_nothing_else():
+    worker, server = pended()
+
+    assert worker.heartbeat_due_at == 3
+    assert worker.give_up_at is None
+    worker.receive(server.receive(worker.heartbeat(0, Monotonic(3)), Monotonic(4)), Monotonic(5))
+    with pytest.raises(ProtocolViolation):
+        server.receive(frames.Capacity(2), Monotonic(5))
+
+    assert not server.has_expired(Monotonic(13))
+    assert server.has_expired(Monotonic(14))
+
+
+def test_the_leases_of_a_worker_that_waited_count_from_its_last_sign_of_life():
+    worker, server = pended()
+    worker.receive(server.receive(worker.heartbeat(0, Monotonic(90)), Monotonic(91)), Monotonic(92))
+
+    worker.receive(server.welcome(WELCOME, Monotonic(93)), Monotonic(95))
+
+    assert worker.give_up_at == 90 + (LEASE - LEASE_MARGIN).total_seconds()
+    assert server.lease_ends_at == 93 + LEASE.total_seconds()
+
+
+def test_a_heartbeat_without_an_answer_tells_that_nobody_listens():
+    worker, server = joined()
+
+    beat = worker.heartbeat(0, Monotonic(3))
+    assert worker.is_deaf
+    worker.receive(server.receive(beat, Monotonic(4)), Monotonic(5))
+
+    assert not worker.is_deaf
 
 
 def test_nothing_may_be_said_before_the_welcome():

@@ -9,7 +9,7 @@ from tests.support.server import running_server
 
 SHOWS_ITSELF = """
 import sys
-from runyard.server.app import hide_arguments
+from runyard.surroundings import hide_arguments
 hide_arguments()
 print(open("/proc/self/cmdline").read().replace(chr(0), " ").strip())
 print(sys.argv[1])

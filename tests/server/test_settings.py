@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runyard.server.settings import Settings, SettingsRefused, read_settings, tool_variables
+from runyard.server.settings import Settings, SettingsRefused, read_settings
+from runyard.surroundings import tool_variables
 from runyard.web.openapi import field_descriptions
 from tools.settings_page import PAGE, page
 

@@ -66,7 +66,7 @@ def runyard(
 ) -> subprocess.CompletedProcess[str]:
     """A command with exactly these Runyard variables in its environment."""
     return subprocess.run(
-        _command(words),
+        command(words),
         input=stdin,
         capture_output=True,
         text=True,
@@ -82,7 +82,7 @@ def running_house(
 ) -> Iterator[House]:
     """A server on a free port, for the length of the block."""
     process = subprocess.Popen(
-        _command(("serve", "--data", str(data), "--port", "0", *words), program),
+        command(("serve", "--data", str(data), "--port", "0", *words), program),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -119,7 +119,8 @@ def _read(house: House) -> None:
         house.has_printed.notify_all()
 
 
-def _command(words: Sequence[str], program: str = "runyard") -> list[str]:
+def command(words: Sequence[str], program: str = "runyard") -> list[str]:
+    """How a program of Runyard is started."""
     return [sys.executable, "-m", program, *words]
 
 

@@ -48,6 +48,7 @@ from runyard.protocol.frames import (
 )
 from runyard.protocol.memory import ServerEnd, memory_pair
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.transport import Within
 from runyard.worker.worker import Worker
 
 
@@ -93,7 +94,7 @@ class Server:
             case Hello():
                 self.say(
                     Welcome(
-                        protocol=1,
+                        protocol=2,
                         session_id=SessionId(1),
                         lease=self.lease,
                         heartbeat=self.lease / 3,
@@ -295,8 +296,7 @@ async def a_worker(folder: Path, *, acknowledged: bool = True, **settings: objec
     chosen = replace(WorkerSettings(folder=folder, slots=2, drain=timedelta(seconds=5)), **settings)
     loop = asyncio.get_running_loop()
     theirs, ours = memory_pair(loop.call_soon)
-    theirs.acknowledged = acknowledged
-    worker = Worker(theirs, chosen)
+    worker = Worker(Within(theirs, is_within=acknowledged), chosen)
     server = Server(ours, lease=timedelta(seconds=10 if acknowledged else 3))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(worker.run())

@@ -15,7 +15,8 @@ from runyard.protocol.frames import FILE_WINDOW, Begun, Drain, Goodbye, Hello, R
 from runyard.protocol.memory import memory_pair
 from runyard.worker import packets
 from runyard.worker.settings import WorkerSettings
-from runyard.worker.worker import Worker, WorkerRefused
+from runyard.worker.transport import Within, WorkerRefused
+from runyard.worker.worker import Worker
 from tests.worker.server import a_worker, moment
 
 HEAD = (
@@ -451,7 +452,7 @@ async def test_a_drained_worker_finishes_gives_back_and_leaves(server):
 
 async def test_a_refused_worker_says_why(folder):
     theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
-    worker = Worker(theirs, WorkerSettings(folder=folder))
+    worker = Worker(Within(theirs), WorkerSettings(folder=folder))
 
     def refuse(arrived):
         ours.send(Refusal("token", "expired"))

@@ -37,6 +37,7 @@ SERVER = (
         "Examine an installation.",
         "Example:\n  runyard doctor --data ./runyard-data",
     ),
+    Command("worker", "runyard.cli.workers:app", "Execute runs for a server, on any machine."),
     Command("db", "runyard.cli.database:app", "Look after the database."),
 )
 WORK = (

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from runyard.server.app import Server, open_server
-from runyard.server.settings import Settings, tool_variables
+from runyard.server.settings import Settings
+from runyard.surroundings import tool_variables
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.transport import Within
 from runyard.worker.worker import Worker
 
 WORKER_FOLDER = "worker"
@@ -62,7 +64,7 @@ class WorkerWithin:
         self.worker.stop()
 
     def _another(self) -> Worker:
-        return Worker(self._server.gateway.join(), self._settings)
+        return Worker(Within(self._server.gateway.join()), self._settings)
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:

@@ -32,6 +32,20 @@ class Stopping:
         await _first(self._asked.wait(), asyncio.to_thread(work))
         return not self._asked.is_set()
 
+    async def graceful(self, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
+        """Does work to its end. The first signal asks it to stop, a second one breaks it off."""
+        working = asyncio.ensure_future(work)
+        try:
+            await _first(_waited(working), self._asked.wait())
+            if not working.done():
+                stop()
+                await _first(_waited(working), self._insisted.wait())
+            if working.done():
+                working.result()
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+
     async def second_or(self, ending: Coroutine[Any, Any, object]) -> None:
         """Returns when the ending is done, or abandoned for a second signal."""
         await _first(self._insisted.wait(), ending)
@@ -49,6 +63,10 @@ def stop_signals() -> Iterator[Stopping]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _waited(task: "asyncio.Future[None]") -> None:
+    await asyncio.wait({task})
 
 
 async def _first(*works: Coroutine[Any, Any, object]) -> None:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runyard.engine.engine import Engine
-from runyard.gateway.link import Transport, WorkerLink
+from runyard.gateway.link import Transport, Visitor, WorkerLink
 from runyard.protocol.memory import WorkerEnd, memory_pair
 from runyard.telemetry import LINK_FAILED, emit
 
@@ -32,20 +32,20 @@ class Gateway:
         """Wait for what is under way."""
         await self._group.__aexit__(kind, error, traceback)
 
-    def accept(self, transport: Transport, *, address: str, trusted: bool = False) -> WorkerLink:
-        """Begin a conversation. `trusted`: the worker of this very process, which needs no token."""
+    def accept(self, transport: Transport, visitor: Visitor) -> WorkerLink:
+        """Begin a conversation."""
 
         def spawn(work: Coroutine[Any, Any, None]) -> None:
             self._group.create_task(_supervised(work, transport))
 
-        link = WorkerLink(self._engine, transport, spawn, address=address, trusted=trusted)
+        link = WorkerLink(self._engine, transport, spawn, visitor)
         link.open()
         return link
 
     def join(self) -> WorkerEnd:
         """Begin a conversation with a worker of this very process; its end of it."""
         theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
-        self.accept(ours, address="", trusted=True)
+        self.accept(ours, Visitor(address="", token=None))
         return theirs
 
 

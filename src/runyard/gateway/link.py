@@ -20,11 +20,11 @@ from runyard.engine.sessions import (
 )
 from runyard.gateway.transfers import Transfer
 from runyard.model.companies import Company
-from runyard.model.errors import CodeRefused, NoWorker, RunyardError, Unauthenticated
+from runyard.model.errors import CodeRefused, NoWorker, RunyardError
 from runyard.model.ids import CompanyId, RunId, encode_public_id
 from runyard.model.runs import RunError
 from runyard.model.tasks import Declaration, Version
-from runyard.model.tokens import TokenKind
+from runyard.model.tokens import Token
 from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
@@ -50,17 +50,30 @@ class Transport(Protocol):
         """End the conversation."""
 
 
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is at the door, before the first word."""
+
+    address: str
+    """Where the connection comes from."""
+    token: Token | None
+    """The valid worker token that was presented; None: it is the worker of this very process."""
+
+    @property
+    def company_id(self) -> CompanyId | None:
+        """The company whose runs it may execute; None: all."""
+        return None if self.token is None else self.token.company_id
+
+
 class WorkerLink:
     """A connected worker, as the engine speaks to it, and what the worker says."""
 
     def __init__(
-        self, engine: Engine, transport: Transport, spawn: Spawn, *, address: str, trusted: bool
+        self, engine: Engine, transport: Transport, spawn: Spawn, visitor: Visitor
     ) -> None:
         self._engine = engine
         self._transport = transport
         self._spawn = spawn
-        self._address = address
-        self._trusted = trusted
+        self._visitor = visitor
         self._talk = ServerSession()
         self._session: Session | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -216,12 +229,7 @@ class WorkerLink:
             spoken = ", ".join(map(str, frames.PROTOCOL_VERSIONS))
             self._refuse("protocol", f"this server speaks protocol {spoken}")
             return
-        try:
-            company = await self._company_of(hello)
-        except RunyardError as problem:
-            self._refuse("token", problem.detail)
-            return
-        session = await self._engine.connect(self, self._introduced(hello, company))
+        session = await self._engine.connect(self, self._introduced(hello))
         if self._talk.state is SessionState.ENDED:
             await self._engine.disconnect(session, "it left before it was let in")
             return
@@ -239,27 +247,18 @@ class WorkerLink:
             )
         )
 
-    async def _company_of(self, hello: frames.Hello) -> CompanyId | None:
-        """The company whose runs it may execute (None: all), by its token."""
-        if self._trusted:
-            return None
-        token = await self._engine.tokens.authenticate(hello.token)
-        if token.kind is not TokenKind.WORKER:
-            raise Unauthenticated("this token is not a worker's")
-        return token.company_id
-
-    def _introduced(self, hello: frames.Hello, company: CompanyId | None) -> WorkerHello:
+    def _introduced(self, hello: frames.Hello) -> WorkerHello:
         return WorkerHello(
             name=hello.name,
             version=hello.version,
             host=hello.host,
             os=hello.os,
-            address=self._address,
+            address=self._visitor.address,
             slots=hello.slots,
             labels=hello.labels,
             isolation=hello.isolation,
-            company_id=company,
-            allowed=self._trusted,
+            company_id=self._visitor.company_id,
+            allowed=self._visitor.token is None,
         )
 
     def _refuse(self, code: str, detail: str) -> None:

@@ -12,7 +12,7 @@ from runyard.model.logs import LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration
 
-PROTOCOL_VERSIONS = (1,)
+PROTOCOL_VERSIONS = (2,)
 PART_SIZE = 256 * 1024
 """Most bytes of a blob in one frame."""
 FILE_WINDOW = 4 * 1024 * 1024
@@ -33,11 +33,21 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
 # ---------------------------------------------------------------- worker to server
 
 
+class Start(msgspec.Struct, frozen=True, array_like=True):
+    """A run whose next instruction is the task's own code."""
+
+    run_id: RunId
+    token: int
+    at: datetime
+
+
 class Hello(Frame, frozen=True, tag="hello", kw_only=True):
-    """The first frame: who connects, and which versions of the protocol it speaks."""
+    """The first frame: who connects, and which versions of the protocol it speaks.
+
+    The credential is not in it: whoever accepts the connection has judged that before.
+    """
 
     protocol: tuple[int, ...]
-    token: str
     name: str
     version: str
     host: str
@@ -62,14 +72,6 @@ class Capacity(Frame, frozen=True, tag="capacity"):
     """How many runs the worker holds at most, begun or not. May rise and fall at any time."""
 
     runs: int
-
-
-class Start(msgspec.Struct, frozen=True, array_like=True):
-    """A run whose next instruction is the task's own code."""
-
-    run_id: RunId
-    token: int
-    at: datetime
 
 
 class Begun(Frame, frozen=True, tag="begun"):
@@ -214,6 +216,13 @@ class Welcome(Frame, frozen=True, tag="welcome", kw_only=True):
     heartbeat: timedelta
 
 
+class Pending(Frame, frozen=True, tag="pending"):
+    """The worker may not execute yet. It stays, gives signs of life, and is welcomed later."""
+
+    heartbeat: timedelta
+    detail: str
+
+
 class Renewed(Frame, frozen=True, tag="renewed"):
     """A heartbeat was heard: all leases count from it. Not needed where sending is arriving."""
 
@@ -224,7 +233,7 @@ class Refusal(Frame, frozen=True, tag="refusal"):
     """The worker may not, and why. The connection ends."""
 
     code: str
-    """protocol, token, locked, request, name_taken, superseded."""
+    """protocol, token, locked, removed, name_taken or lapsed."""
     detail: str
 
 
@@ -351,6 +360,7 @@ FromWorker = (
 )
 FromServer = (
     Welcome
+    | Pending
     | Refusal
     | Renewed
     | Introduction

@@ -22,9 +22,6 @@ CallSoon = Callable[[Callable[[], None]], object]
 class MemoryEnd(Generic[Sent, Heard]):
     """One end of a pair. Frames sent before the other end listens are kept for it."""
 
-    acknowledged = True
-    """A frame that was sent has arrived: both ends live and die together."""
-
     def __init__(self, call_soon: CallSoon, *, delivers_at_once: bool) -> None:
         self._call_soon = call_soon
         self._delivers_at_once = delivers_at_once
@@ -60,6 +57,10 @@ class MemoryEnd(Generic[Sent, Heard]):
             if end is not None and end._end is None:  # noqa: SLF001
                 end._end = detail  # noqa: SLF001
                 end._wake()  # noqa: SLF001
+
+    def abort(self, detail: str = "") -> None:
+        """The same: what was sent has arrived."""
+        self.close(detail)
 
     def _wake(self) -> None:
         if self._receive is not None and not self._delivering:

@@ -3,6 +3,9 @@
     worker     NEW --hello--> GREETED --Welcome--> OPEN --goodbye, Refusal, close--> ENDED
     server     NEW --Hello--> GREETED --welcome--> OPEN --Goodbye, refuse, close--> ENDED
 
+A worker that nobody has allowed yet is PENDING between GREETED and OPEN: it gives signs of life,
+nothing else, and is welcomed on the same connection once an administrator has allowed it.
+
 An end is told what arrived and what time it is, and says what follows from it; it never sends,
 waits or reads a clock. Instants are seconds of one monotonic clock of its own machine.
 
@@ -10,7 +13,8 @@ Leases. Every heartbeat renews all leases of the session. The server counts from
 which it *heard* one, the worker from the instant at which it *sent* the last one it knows to have
 been heard. Sending comes before hearing, so the worker's idea of the lease always ends before the
 server's; it gives up `LEASE_MARGIN` earlier still, so that it has the time to kill its children.
-That a heartbeat was heard it learns from `Renewed`, or at once where sending is arriving.
+That a heartbeat was heard it learns from `Renewed`, or at once where sending is arriving. One that
+was not confirmed by the time the next is due tells that nobody listens any more (`is_deaf`).
 
 Requests. The server numbers what it asks (`Recall`, `Kill`, `Inspect`), the worker what it asks
 (`StepDone`). A request that comes twice is answered once; an answer to nothing asked changes
@@ -34,6 +38,7 @@ from runyard.protocol.frames import (
     Inspected,
     Kill,
     Killed,
+    Pending,
     Recall,
     Recalled,
     Refusal,
@@ -56,8 +61,13 @@ class SessionState(Enum):
 
     NEW = "new"
     GREETED = "greeted"
+    PENDING = "pending"
     OPEN = "open"
     ENDED = "ended"
+
+
+_GREETED = (SessionState.GREETED, SessionState.PENDING)
+_ALIVE = (SessionState.PENDING, SessionState.OPEN)
 
 
 def agree(offered: tuple[int, ...], spoken: tuple[int, ...] = PROTOCOL_VERSIONS) -> int | None:
@@ -72,6 +82,7 @@ class WorkerSession:
     def __init__(self, *, sent_is_heard: bool = False) -> None:
         self.state = SessionState.NEW
         self.welcome: Welcome | None = None
+        self.pending: Pending | None = None
         self.refusal: Refusal | None = None
         self._sent_is_heard = sent_is_heard
         self._sent: OrderedDict[int, Monotonic] = OrderedDict()
@@ -99,11 +110,16 @@ class WorkerSession:
         match frame:
             case Welcome():
                 self._open(frame, now)
+            case Pending():
+                self._demand(SessionState.GREETED, frame)
+                self.pending = frame
+                self.state = SessionState.PENDING
+                self._renewed_at, self._beat_at = self._greeted_at, now
             case Refusal():
                 self.refusal = frame
                 self.state = SessionState.ENDED
             case Renewed(number):
-                self._demand(SessionState.OPEN, frame)
+                self._demand(_ALIVE, frame)
                 self._confirm(number)
             case Recall(request) | Kill(request) | Inspect(request=request):
                 self._demand(SessionState.OPEN, frame)
@@ -127,10 +143,18 @@ class WorkerSession:
 
     @property
     def heartbeat_due_at(self) -> Monotonic | None:
-        """When the next sign of life must be sent; None before the welcome and after the end."""
-        if self.state is not SessionState.OPEN or self.welcome is None:
+        """When the next sign of life must be sent; None before any answer and after the end."""
+        rhythm = self.welcome or self.pending
+        if self.state not in _ALIVE or rhythm is None:
             return None
-        return Monotonic(self._beat_at + self.welcome.heartbeat.total_seconds())
+        return Monotonic(self._beat_at + rhythm.heartbeat.total_seconds())
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a heartbeat is due though the last one was not confirmed: the connection is dead,
+        even if nobody has closed it.
+        """
+        return bool(self._sent)
 
     @property
     def give_up_at(self) -> Monotonic | None:
@@ -158,12 +182,14 @@ class WorkerSession:
         self._owed.clear()
 
     def _open(self, welcome: Welcome, now: Monotonic) -> None:
-        self._demand(SessionState.GREETED, welcome)
+        self._demand(_GREETED, welcome)
         if welcome.protocol not in PROTOCOL_VERSIONS:
             raise ProtocolViolation(f"welcomed under protocol {welcome.protocol}, never offered")
         self.welcome = welcome
         self.state = SessionState.OPEN
-        self._renewed_at = now if self._sent_is_heard else self._greeted_at
+        # The hello was heard, and since then perhaps a heartbeat of a worker that had to wait.
+        known = now if self._sent_is_heard else self._greeted_at
+        self._renewed_at = Monotonic(max(self._renewed_at, known))
         self._beat_at = now
 
     def _confirm(self, number: int) -> None:
@@ -188,9 +214,8 @@ class WorkerSession:
         self._open_questions.discard(request)
         return known
 
-    def _demand(self, state: SessionState, frame: object) -> None:
-        if self.state is not state:
-            raise ProtocolViolation(f"{type(frame).__name__} while {self.state.value}")
+    def _demand(self, allowed: SessionState | tuple[SessionState, ...], frame: object) -> None:
+        _demand(self.state, allowed, frame)
 
 
 class ServerSession:
@@ -218,19 +243,27 @@ class ServerSession:
                 self.hello = frame
                 self.protocol = agree(frame.protocol)
             case Heartbeat(_, number):
-                self._demand(SessionState.OPEN, frame)
+                self._demand(_ALIVE, frame)
                 self._heard_at = now
                 return Renewed(number)
             case Goodbye():
-                self._demand(SessionState.OPEN, frame)
+                self._demand(_ALIVE, frame)
                 self.end()
             case _:
                 self._demand(SessionState.OPEN, frame)
         return None
 
+    def keep_waiting(self, pending: Pending, lease: timedelta, now: Monotonic) -> Pending:
+        """Let the worker wait for its welcome; the frame to send."""
+        self._demand(SessionState.GREETED, pending)
+        self.state = SessionState.PENDING
+        self._lease = lease
+        self._heard_at = now
+        return pending
+
     def welcome(self, welcome: Welcome, now: Monotonic) -> Welcome:
         """Let the worker in; the frame to send."""
-        self._demand(SessionState.GREETED, welcome)
+        self._demand(_GREETED, welcome)
         if welcome.protocol != self.protocol:
             raise ProtocolViolation(f"agreed on {self.protocol}, not {welcome.protocol}")
         self.state = SessionState.OPEN
@@ -250,7 +283,7 @@ class ServerSession:
 
     def has_expired(self, now: Monotonic) -> bool:
         """Whether the worker has been silent for longer than its leases last."""
-        return self.state is SessionState.OPEN and now >= self.lease_ends_at
+        return self.state in _ALIVE and now >= self.lease_ends_at
 
     def ask(self, answer: type[Recalled | Killed | Inspected]) -> int:
         """A number for a request that will be answered by this kind of frame."""
@@ -271,6 +304,12 @@ class ServerSession:
         self.state = SessionState.ENDED
         self._open_questions.clear()
 
-    def _demand(self, state: SessionState, frame: object) -> None:
-        if self.state is not state:
-            raise ProtocolViolation(f"{type(frame).__name__} while {self.state.value}")
+    def _demand(self, allowed: SessionState | tuple[SessionState, ...], frame: object) -> None:
+        _demand(self.state, allowed, frame)
+
+
+def _demand(
+    state: SessionState, allowed: SessionState | tuple[SessionState, ...], frame: object
+) -> None:
+    if state is not allowed and (isinstance(allowed, SessionState) or state not in allowed):
+        raise ProtocolViolation(f"{type(frame).__name__} while {state.value}")

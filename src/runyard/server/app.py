@@ -7,10 +7,8 @@ workers finish what has begun; leaving the block closes the rest in the order op
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -25,6 +23,8 @@ from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
 from runyard.dialects.native.routes import native_door
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
+from runyard.gateway.door import PATH as WORKERS
+from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
 from runyard.model.tokens import Role, TokenKind
 from runyard.server.events import printing
@@ -32,6 +32,7 @@ from runyard.server.http import HttpServer, listening_socket
 from runyard.server.probes import ROUTES as PROBES
 from runyard.server.settings import Settings
 from runyard.stores.base import Store
+from runyard.surroundings import forbid_inspection, hide_arguments
 from runyard.telemetry import SERVER_STARTED, SERVER_STOPPED, emit, sending_events_to
 from runyard.web.asgi import App
 from runyard.web.dispatcher import Dispatcher
@@ -44,9 +45,6 @@ REFERENCES = (NATIVE_REFERENCE,)
 ADDRESS_FILE = "address"
 TOKEN_FILE = "admin.token"
 
-_PR_SET_DUMPABLE = 4
-_ARGUMENTS = slice(45, 47)
-"""Where the arguments begin and end in memory, among the fields of /proc/self/stat after the name."""
 _LOOK = timedelta(milliseconds=50)
 
 
@@ -104,8 +102,8 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         await write_first_token(engine, settings.data)
         local = local_url(settings, listening)
         house = furnished(engine, settings, settings.public_url or local)
-        app = all_doors(house)
         gateway = await opened.enter_async_context(Gateway(engine))
+        app = all_doors(house, gateway)
         await opened.enter_async_context(answering(app, settings, listening))
         write_private(settings.data / ADDRESS_FILE, local)
         emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
@@ -163,10 +161,11 @@ def furnished(engine: Engine, settings: Settings, public_url: str) -> House:
     )
 
 
-def all_doors(house: House) -> App:
+def all_doors(house: House, gateway: Gateway) -> App:
     """Every door at its address."""
     doors: dict[str, App] = {
         NATIVE: native_door(house),
+        WORKERS: WorkerDoor(house.engine, gateway),
         ASSETS: Door(house, ASSETS, ASSET_ROUTES),
         **reference_doors(house, REFERENCES),
     }
@@ -226,21 +225,3 @@ def local_url(settings: Settings, listening: socket.socket) -> str:
     if host in {"0.0.0.0", "::"}:
         host = "127.0.0.1"
     return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def hide_arguments() -> None:
-    """Blank out what this program was started with, as far as Linux shows it: everybody may read it
-    there, task code too, and it may hold a password.
-    """
-    if sys.platform == "linux":
-        text = Path("/proc/self/stat").read_text()
-        fields = text[text.rindex(")") + 2 :].split()
-        begin, end = (int(field) for field in fields[_ARGUMENTS])
-        if begin and end > begin:
-            ctypes.memset(begin, 0, end - begin)
-
-
-def forbid_inspection() -> None:
-    """Keep other processes of the same user out of this one's memory, as far as Linux does that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -8,8 +8,11 @@ from datetime import timedelta
 from math import ceil
 
 import uvicorn
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from runyard.gateway.socket import LARGEST_MESSAGE
 from runyard.model.errors import RunyardError
 from runyard.server.settings import Settings
 from runyard.web.asgi import App
@@ -123,6 +126,34 @@ class BoundedHttp(HttpToolsProtocol):
         return ()
 
 
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Uvicorn's WebSocket, with a limit to the time that a client may take to read."""
+
+    _mark: tuple[object, ...] = ()
+    _marked_at = timedelta()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Pass a message on; whoever answers instead of accepting has answered all the same."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+
+    def end_if_stuck(self, now: timedelta) -> None:
+        """Break the connection off when its client has not read for too long."""
+        mark = self._waiting_for()
+        if mark != self._mark:
+            self._mark, self._marked_at = mark, now
+        elif mark and now - self._marked_at >= _PATIENCE:
+            self.transport.abort()
+
+    def _waiting_for(self) -> tuple[object, ...]:
+        if self.transport.is_closing() or self.close_sent:
+            return ("to take the last bytes",)
+        if not self.writable.is_set():
+            return ("to read", self.transport.get_write_buffer_size())
+        return ()
+
+
 class HttpServer(uvicorn.Server):
     """Uvicorn inside a program of its own: signals are the program's business."""
 
@@ -132,7 +163,10 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=BoundedHttp,
-                ws="websockets-sansio",
+                ws=BoundedWebSocket,
+                ws_max_size=LARGEST_MESSAGE,
+                ws_ping_interval=None,  # workers give signs of life of their own
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -152,7 +186,7 @@ class HttpServer(uvicorn.Server):
         if counter % _LOOK_EVERY == 0:
             now = timedelta(seconds=asyncio.get_running_loop().time())
             for connection in tuple(self.server_state.connections):
-                if isinstance(connection, BoundedHttp):
+                if isinstance(connection, BoundedHttp | BoundedWebSocket):
                     connection.end_if_stuck(now)
         return await super().on_tick(counter)
 

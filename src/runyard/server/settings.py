@@ -25,10 +25,6 @@ MEBIBYTE = 1024 * 1024
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_TOOL_PREFIXES = ("UV_", "PIP_", "SSL_")
-_TOOL_NAMES = frozenset(
-    {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "HOME", "PATH", "XDG_CACHE_HOME"}
-)
 
 
 class SettingsRefused(InputRefused):
@@ -134,16 +130,6 @@ def read_settings(
         if not problems:
             return settings
     raise SettingsRefused(problems)
-
-
-def tool_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the building of environments needs of the server's own environment. Nothing of Runyard."""
-    environ = os.environ if environ is None else environ
-    return {
-        name: value
-        for name, value in environ.items()
-        if name.upper() in _TOOL_NAMES or name.startswith(_TOOL_PREFIXES)
-    }
 
 
 def _names() -> tuple[str, ...]:

@@ -77,6 +77,11 @@ class Blobs:
         await asyncio.shield(download.done)
         return path
 
+    def ask_again(self) -> None:
+        """There is a new connection: ask for the rest of what is on its way."""
+        for digest, download in self._downloads.items():
+            self._send(BlobWanted(digest, download.received))
+
     def receive(self, part: BlobPart) -> None:
         """Bytes have come."""
         download = self._downloads.get(part.digest)
@@ -115,7 +120,7 @@ class Blobs:
             os.unlink(entry.path)
 
     def close(self) -> None:
-        """The connection is over; nothing comes any more."""
+        """The worker stops; nothing comes any more."""
         downloads, self._downloads = self._downloads, {}
         for download in downloads.values():
             download.end(BlobNotFetched("the connection to the server ended"))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
+DEFAULT_SLOTS = os.cpu_count() or 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,10 @@ class WorkerSettings:
 
     folder: Path
     """Where bundles, environments and scratch folders are kept."""
-    slots: int = os.cpu_count() or 2
+    slots: int = DEFAULT_SLOTS
     """How many runs execute at the same time."""
     name: str = "local"
     """Under which name the worker appears."""
-    token: str = ""
-    """The credential that it presents."""
     labels: tuple[str, ...] = ()
     """What tasks can require of it."""
     limits: ChildLimits = ChildLimits()

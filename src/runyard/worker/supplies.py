@@ -48,8 +48,12 @@ class Supplies:
         """Bytes of a blob have come."""
         self._blobs.receive(part)
 
+    def ask_again(self) -> None:
+        """There is a new connection: what the last one did not bring is asked for once more."""
+        self._blobs.ask_again()
+
     def close(self) -> None:
-        """The connection is over."""
+        """Nothing is fetched any more."""
         self._blobs.close()
 
     async def obtain(

@@ -2,10 +2,12 @@
 
 import asyncio
 import platform
+import random
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import assert_never
+from datetime import timedelta
+from typing import TypeVar, assert_never
 
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,
@@ -25,6 +27,7 @@ from runyard.protocol.frames import (
     Introduction,
     Kill,
     Killed,
+    Pending,
     Recall,
     Recalled,
     Refusal,
@@ -32,6 +35,7 @@ from runyard.protocol.frames import (
     StepRecorded,
     Welcome,
 )
+from runyard.protocol.reconnecting import Backoff
 from runyard.protocol.session import Monotonic, SessionState, WorkerSession
 from runyard.worker import VERSION
 from runyard.worker.clock import monotonic
@@ -40,28 +44,36 @@ from runyard.worker.nursery import Nursery
 from runyard.worker.pool import Outside, Pool
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.supplies import Supplies
-from runyard.worker.transport import Transport
+from runyard.worker.transport import Line, NotConnected, Spawn, Transport, WorkerRefused
 
 STEADY = 0.25
 """Share by which the capacity must change before the server is told."""
 
 
-class WorkerRefused(Exception):
-    """The server does not let this worker in; `code` says which kind of refusal it is."""
+RETRIED = frozenset({"name_taken"})
+"""Refusals after which another try may succeed."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.detail or refusal.code)
-        self.code = refusal.code
+T = TypeVar("T")
+Tell = Callable[[str], None]
+
+
+def _nobody_listens(text: str) -> None:
+    """What the worker does is of interest to nobody."""
 
 
 class Worker:
-    """Executes runs for one server until the conversation ends or it is stopped."""
+    """Executes runs for one server, over one connection after the other, until it is stopped."""
 
-    def __init__(self, transport: Transport, settings: WorkerSettings) -> None:
-        self._transport = transport
+    def __init__(self, line: Line, settings: WorkerSettings, tell: Tell = _nobody_listens) -> None:
+        """`tell` is told what happens to the connection, for people."""
+        self._line = line
+        self._tell = tell
         # Zygotes and children stand in other folders and are told where things are.
         self._settings = replace(settings, folder=settings.folder.absolute())
-        self._session = WorkerSession(sent_is_heard=transport.acknowledged)
+        self._session = WorkerSession(sent_is_heard=line.is_within)
+        self._transport: Transport | None = None
+        self._backoff = Backoff()
+        self._refused: WorkerRefused | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._empty = asyncio.Event()
@@ -78,11 +90,11 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             self._open(group)
             try:
-                await self._converse()
+                await self._live()
             finally:
                 self._close()
-        if self._session.refusal is not None:
-            raise WorkerRefused(self._session.refusal)
+        if self._refused is not None:
+            raise self._refused
 
     def stop(self) -> None:
         """Leave: finish what runs within the drain time, give the rest back. `run` returns."""
@@ -109,30 +121,81 @@ class Worker:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        self._spawn: Callable[[Coroutine[object, object, None]], None] = spawn
+        self._spawn: Spawn = spawn
         self._nursery = Nursery(self._settings)
         self._supplies = Supplies(self._settings, self._send)
         self._pool = Pool(
             self._settings,
             self._supplies,
             self._nursery,
-            Outside(self._send, self._session.ask, spawn, self._note_held),
+            Outside(self._send, self._ask, spawn, self._note_held),
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 
-    async def _converse(self) -> None:
+    async def _live(self) -> None:
         await self._nursery.warm(self._supplies.base)
-        self._transport.listen(self._receive, self._closed)
-        self._transport.send(self._session.greet(self._hello(), self._now()))
+        while (transport := await self._connected()) is not None:
+            begun_at = self._now()
+            await self._converse(transport)
+            if self._is_refused() or self._stopping.is_set() or self._line.is_within:
+                return
+            self._backoff.lasted(timedelta(seconds=self._now() - begun_at))
+            await self._pause()
+
+    def _is_refused(self) -> bool:
+        """Whether there is no use in another try."""
+        refusal = self._session.refusal
+        if refusal is None or refusal.code in RETRIED:
+            return False
+        self._refused = WorkerRefused(refusal)
+        return True
+
+    async def _connected(self) -> Transport | None:
+        """A connection, tried for until there is one; None: the worker is to stop."""
+        while not self._stopping.is_set():
+            try:
+                return await self._unless_stopped(self._line.connect(self._spawn))
+            except NotConnected as failure:
+                self._tell(f"Not connected: {failure}")
+                await self._pause()
+            except WorkerRefused as refusal:
+                self._refused = refusal
+                break
+        return None
+
+    async def _unless_stopped(self, work: Coroutine[object, object, T]) -> T | None:
+        """What this comes to; None when the worker is to stop before that."""
+        working = self._loop.create_task(work)
         stopping = self._loop.create_task(self._stopping.wait())
-        ended = self._loop.create_task(self._ended.wait())
         try:
-            await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._ended.is_set():
-                await self._leave()
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
         finally:
+            working.cancel()
             stopping.cancel()
-            ended.cancel()
+
+    async def _pause(self) -> None:
+        delay = self._backoff.delay(random.random())
+        try:
+            async with asyncio.timeout(delay.total_seconds()):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _converse(self, transport: Transport) -> None:
+        """One conversation, from the hello to its end."""
+        self._session = WorkerSession(sent_is_heard=self._line.is_within)
+        self._transport = transport
+        self._ended.clear()
+        self._empty.clear()
+        self._is_draining = False
+        self._told = 0
+        transport.listen(self._receive, self._closed)
+        transport.send(self._session.greet(self._hello(), self._now()))
+        await self._unless_stopped(self._ended.wait())
+        if not self._ended.is_set():
+            await self._leave()
+            await self._ended.wait()
 
     async def _leave(self) -> None:
         """Take nothing more, let what has begun end in time, say goodbye."""
@@ -145,7 +208,7 @@ class Worker:
                 self._pool.give_up()
             self._pool.flush()
             self._send(Goodbye("stopped"))
-        self._transport.close("the worker stopped")
+        self._hang_up("the worker stopped")
 
     def _close(self) -> None:
         if self._timer is not None:
@@ -161,7 +224,6 @@ class Worker:
         settings = self._settings
         return Hello(
             protocol=PROTOCOL_VERSIONS,
-            token=settings.token,
             name=settings.name,
             version=VERSION,
             host=socket.gethostname(),
@@ -175,9 +237,26 @@ class Worker:
     # ------------------------------------------------------------ frames
 
     def _send(self, frame: FromWorker) -> None:
-        self._transport.send(frame)
+        if self._transport is not None:
+            self._transport.send(frame)
+
+    def _ask(self) -> int:
+        return self._session.ask()
+
+    def _hang_up(self, detail: str) -> None:
+        if self._transport is not None:
+            self._transport.close(detail)
+
+    def _break_off(self, detail: str) -> None:
+        """End a conversation in which nobody listens any more."""
+        self._session.end()
+        if self._transport is not None:
+            self._transport.abort(detail)
 
     def _closed(self, detail: str) -> None:
+        self._transport = None
+        if self._session.refusal is None:
+            self._tell(f"Disconnected: {detail}")
         self._pool.give_up()
         self._session.end()
         self._ended.set()
@@ -185,6 +264,8 @@ class Worker:
     def _receive(self, frames: list[FromServer]) -> None:
         now = self._now()
         for frame in frames:
+            if self._session.state is SessionState.ENDED:
+                return
             if self._session.receive(frame, now):
                 self._obey(frame)
         self._tell_capacity()
@@ -212,11 +293,15 @@ class Worker:
                 self._pool.parcels.taken(frame)
             case Drain():
                 self._drain()
-                self._spawn(self._stop_when_empty())
+                self._spawn(self._leave_when_empty())
             case Welcome():
                 self._begin()
-            case Refusal():
-                self._ended.set()
+            case Pending(_, detail):
+                self._tell(f"Waiting: {detail}")
+                self._wake_for_leases()
+            case Refusal(_, detail):
+                self._tell(f"Refused: {detail}")
+                self._hang_up(detail)
             case Renewed():
                 self._wake_for_leases()
             case _:
@@ -240,6 +325,8 @@ class Worker:
     def _begin(self) -> None:
         self._tell_capacity()
         self._wake_for_leases()
+        self._supplies.ask_again()
+        self._tell("Connected.")
         self.welcomed.set()
 
     def _tell_capacity(self) -> None:
@@ -260,9 +347,15 @@ class Worker:
             self._send(Recalled(0, returned))
         self._note_held()
 
-    async def _stop_when_empty(self) -> None:
+    async def _leave_when_empty(self) -> None:
+        """The server is about to stop: there is nothing more to come from it."""
         await self._empty.wait()
-        self._stopping.set()
+        if self._line.is_within:
+            self._stopping.set()
+        else:
+            self._pool.flush()
+            self._send(Goodbye("the server stops"))
+            self._hang_up("the server stops")
 
     def _note_held(self) -> None:
         if self._is_draining and self._pool.held == 0:
@@ -275,25 +368,26 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due, give_up = self._session.heartbeat_due_at, self._session.give_up_at
-        if due is not None and give_up is not None:
-            delay = max(0.0, min(due, give_up) - self._now())
+        instants = (self._session.heartbeat_due_at, self._session.give_up_at)
+        if awaited := [at for at in instants if at is not None]:
+            delay = max(0.0, min(awaited) - self._now())
             self._timer = self._loop.call_later(delay, self._mind_leases)
 
     def _mind_leases(self) -> None:
         self._timer = None
         now = self._now()
         due, give_up = self._session.heartbeat_due_at, self._session.give_up_at
-        if due is None or give_up is None:
-            return
-        if now >= due:
-            self._send(self._session.heartbeat(self._pool.busy, now))
-            give_up = self._session.give_up_at or give_up
-        if now >= give_up:
+        if due is not None and now >= due:
+            if self._session.is_deaf:
+                self._break_off("the server does not answer")
+            else:
+                self._send(self._session.heartbeat(self._pool.busy, now))
+                give_up = self._session.give_up_at
+        if give_up is not None and now >= give_up:
             self._pool.give_up()
-            self._transport.close("the leases ran out")
-            return
-        self._wake_for_leases()
+            self._break_off("the leases ran out")
+        else:
+            self._wake_for_leases()
 
     def _now(self) -> Monotonic:
         return Monotonic(monotonic())
