@@ -88,8 +88,6 @@ class Evidence:
     strikes: Counter[str] = field(default_factory=Counter)
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Seconds from a strike until all was as before, by what was struck."""
-    schedule: tuple[float, float] | None = None
-    """When the schedule was made, and the seconds between two of its instants."""
 
     def hear(self, message: str) -> None:
         """A word from an executing run."""
@@ -164,7 +162,7 @@ def breaches(evidence: Evidence, runs: Sequence[Run]) -> list[str]:
         *over_limits(evidence),
         *started_in_silence(evidence),
         *alive_after_kill(evidence, runs),
-        *fired_twice(evidence, runs),
+        *fired_twice(runs),
     ]
 
 
@@ -257,16 +255,9 @@ def alive_after_kill(evidence: Evidence, runs: Sequence[Run]) -> Iterator[str]:
                     yield f"R6: run {run} executed {late:.3f} s after its kill was confirmed"
 
 
-def fired_twice(evidence: Evidence, runs: Sequence[Run]) -> Iterator[str]:
+def fired_twice(runs: Sequence[Run]) -> Iterator[str]:
     """R9: a schedule fires once an instant."""
-    if evidence.schedule is None:
-        return
-    anchor, interval = evidence.schedule
-    fired = Counter(
-        int((run.created_at.timestamp() + TOLERANCE - anchor) // interval)
-        for run in runs
-        if run.schedule_id is not None
-    )
-    for number, count in fired.items():
+    fired = Counter((run.schedule_id, run.due_at) for run in runs if run.schedule_id is not None)
+    for (schedule, at), count in fired.items():
         if count > 1:
-            yield f"R9: the schedule fired {count} times at its instant {number}"
+            yield f"R9: schedule {schedule} fired {count} times for {at}"

@@ -50,7 +50,7 @@ def seen(evidence: Evidence, mark: str, begun: float, ended: float, *, process: 
 
 def sound(task: str = "Chore") -> tuple[Evidence, list[Run]]:
     """Two runs of a task, one after the other, as they should be."""
-    evidence = Evidence(asked={"a": task, "b": task}, schedule=(START, 1.0))
+    evidence = Evidence(asked={"a": task, "b": task})
     evidence.promises = {"a": Promise("a", task, 1), "b": Promise("b", task, 2)}
     seen(evidence, "a", 0.5, 0.9)
     seen(evidence, "b", 1.0, 1.5)
@@ -103,7 +103,7 @@ def survive(evidence: Evidence, runs: list[Run]) -> None:
 
 
 def fire_twice(evidence: Evidence, runs: list[Run]) -> None:
-    runs[:] = [altered(run, schedule_id=4) for run in runs]
+    runs[:] = [altered(run, schedule_id=4, due_at=run.created_at) for run in runs]
 
 
 def altered(run: Run, **changes: object) -> Run:

@@ -371,7 +371,7 @@ def torture(
     evidence = Evidence()
     chance = random.Random(seed)
     with Listener(evidence) as listener, convoy(folder, plan, postgres) as parts:
-        prepare(parts, evidence, listener.port)
+        prepare(parts, listener.port)
         striker = Striker(parts, evidence, chance)
         crowd = Crowd(parts, evidence, listener.port, random.Random(seed + 1))
         with crowd.calling():
@@ -395,18 +395,17 @@ def _order(striker: Striker, chance: random.Random, seconds: float) -> Iterator[
                 yield name
 
 
-def prepare(parts: Convoy, evidence: Evidence, port: int) -> None:
+def prepare(parts: Convoy, port: int) -> None:
     """Make the company, deploy the tasks, and let a schedule fire each second."""
     with parts.any_client() as client:
         client.create_company(COMPANY)
         eventually(lambda: any(w.online for w in client.workers()), "no worker comes")
         client.deploy(CODE)
-        schedule = client.create_schedule(
+        client.create_schedule(
             NewSchedule(
                 task="Tick", name="tick", interval=timedelta(seconds=1), input={"port": port}
             )
         )
-    evidence.schedule = (schedule.created_at.timestamp(), 1.0)
 
 
 def conclude(parts: Convoy, evidence: Evidence) -> list[Run]:
