@@ -56,6 +56,7 @@ WORK = (
 )
 ACCESS = (
     Command("company", "runyard.cli.companies:app", "Companies, the owners of everything."),
+    Command("user", "runyard.cli.users:app", "Users, who sign in to the console."),
     Command("token", "runyard.cli.tokens:app", "Tokens, which programs present."),
 )
 GROUPS = (("Server", SERVER), ("Work", WORK), ("Access", ACCESS))

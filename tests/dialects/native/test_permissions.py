@@ -45,6 +45,15 @@ EXPECTED = {
     "DELETE /tokens/{token}": Permission.INSTALL,
     "GET /companies/{company}/remote-control": Permission.ADMINISTER,
     "PUT /companies/{company}/remote-control": Permission.ADMINISTER,
+    "GET /users": Permission.INSTALL,
+    "POST /users": Permission.INSTALL,
+    "GET /users/{user}": Permission.INSTALL,
+    "PATCH /users/{user}": Permission.INSTALL,
+    "PUT /users/{user}/role": Permission.INSTALL,
+    "PUT /users/{user}/password": Permission.INSTALL,
+    "POST /users/{user}/setup-link": Permission.INSTALL,
+    "DELETE /users/{user}/logins": Permission.INSTALL,
+    "POST /setup-link": Permission.INSTALL,
     "GET /companies/{company}/orchestrator": Permission.READ,
     "PUT /companies/{company}/orchestrator": Permission.OPERATE,
     "GET /companies/{company}/tasks": Permission.READ,
@@ -123,7 +132,7 @@ async def secrets(house) -> AsyncIterator[dict[str | None, dict[Role, str]]]:
 async def status_of(place: Place, route: Route, secret: str, company: str) -> int:
     """What the route answers; nothing that it names exists, so what is let in ends in 400 or 404."""
     path = route.path.format(
-        company=company, task="none", run=NONE, token=NONE, file=NONE, schedule="none"
+        company=company, task="none", run=NONE, token=NONE, file=NONE, schedule="none", user=NONE
     )
     async with place.client(secret) as client:
         if route.answer_media == "text/event-stream" and route.path.endswith("company}/events"):
@@ -154,7 +163,13 @@ async def test_the_matrix_of_roles_and_companies(
 @pytest.mark.parametrize("route", GUARDED, ids=name_of)
 async def test_nothing_is_answered_without_a_token(place: Place, route: Route) -> None:
     path = route.path.format(
-        company=place.acme_slug, task="none", run=NONE, token=NONE, file=NONE, schedule="none"
+        company=place.acme_slug,
+        task="none",
+        run=NONE,
+        token=NONE,
+        file=NONE,
+        schedule="none",
+        user=NONE,
     )
 
     async with place.client("ryd_native_none") as stranger:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from runyard.protocol import shapes
+from runyard.protocol import shapes, user_shapes
 
 Json = dict[str, object]
 
@@ -81,6 +81,15 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
     shapes.CompanyChange: {"retention": "P30D", "weight": 2},
     shapes.NewToken: {"kind": "native", "role": "operator", "name": "ci", "lasting": "P90D"},
+    user_shapes.NewUser: {
+        "email": "ann@example.com",
+        "name": "Ann",
+        "role": "operator",
+        "company": "acme",
+    },
+    user_shapes.UserChange: {"name": "Ann Author"},
+    user_shapes.RoleChange: {"company": "acme", "role": "developer"},
+    user_shapes.NewPassword: {"password": "correct horse battery"},
     shapes.Runnable: {"runnable": False},
     shapes.NewRun: {"task": "Zip code", "input": {"zip": "76131"}, "priority": 20},
     shapes.NewRuns: {

@@ -3,7 +3,7 @@
 from functools import cache
 
 from runyard import __version__
-from runyard.dialects.native import companies, files, installation, runs, schedules, tasks
+from runyard.dialects.native import companies, files, installation, runs, schedules, tasks, users
 from runyard.dialects.native.examples import EXAMPLES
 from runyard.model.tokens import Permission
 from runyard.web.door import Door
@@ -35,6 +35,7 @@ _ABOUT = Title(
     tags={
         "companies": "Tenants; everything belongs to exactly one.",
         "tokens": "Credentials that programs present.",
+        "users": "People who sign in to the console, and what each may do.",
         "orchestrator": "A company's dispatch switch.",
         "tasks": "Registered code and the bundles it comes from.",
         "runs": "Durable executions of tasks.",
@@ -49,6 +50,7 @@ _ABOUT = Title(
         "run": "Id or public id of the run.",
         "token": "Id of the token.",
         "file": "Id of the file.",
+        "user": "Id or email of the user, percent-encoded.",
         "schedule": "Id or name of the schedule, percent-encoded.",
     },
     examples=EXAMPLES,
@@ -62,6 +64,7 @@ async def describe(request: Request) -> Response:
 
 ROUTES: tuple[Route, ...] = (
     *companies.ROUTES,
+    *users.ROUTES,
     *tasks.ROUTES,
     *runs.ROUTES,
     *files.ROUTES,

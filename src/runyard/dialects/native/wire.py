@@ -15,8 +15,9 @@ from runyard.model.schedules import Schedule
 from runyard.model.tasks import Declaration, Task, Version
 from runyard.model.tokens import Token
 from runyard.model.types import Field
+from runyard.model.users import User
 from runyard.model.workers import Worker
-from runyard.protocol import shapes
+from runyard.protocol import shapes, user_shapes
 from runyard.stores.base import RunValues
 
 NULL = Raw(b"null")
@@ -224,3 +225,26 @@ def worker_shape(worker: Worker, company: str | None, *, online: bool, busy: int
         created_at=worker.created_at,
         last_seen_at=worker.last_seen_at,
     )
+
+
+def user_shape(
+    user: User, home_company: str | None, roles: Sequence[user_shapes.UserRole]
+) -> user_shapes.User:
+    """A user, whose home company has this slug."""
+    return user_shapes.User(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        home_company=home_company,
+        roles=tuple(roles),
+        has_password=user.has_password,
+        disabled_at=user.disabled_at,
+        created_at=user.created_at,
+    )
+
+
+def created_user_shape(
+    user: user_shapes.User, link: user_shapes.SetupLink | None
+) -> user_shapes.CreatedUser:
+    """A new user, with the link where the password is chosen."""
+    return user_shapes.CreatedUser(setup_link=link, **msgspec.structs.asdict(user))

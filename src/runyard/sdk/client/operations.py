@@ -12,7 +12,7 @@ import msgspec
 
 from runyard.model.errors import Refused
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.protocol import shapes
+from runyard.protocol import shapes, user_shapes
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import EVENT_STREAM
 from runyard.sdk.client.failures import ServerBroken, failure
@@ -155,6 +155,77 @@ class Operations:
         body = _without_none(allow=allow, role=role)
         request = _put(self._path("remote-control"), body)
         return (yield from ask(request, shapes.RemoteControl))
+
+    # ------------------------------------------------------------ users
+
+    @operation
+    def users(self) -> Plan[tuple[user_shapes.User, ...]]:
+        """All users. This and the rest about users needs a token of the installation."""
+        return (yield from _all_pages(_get(f"{API}/users"), user_shapes.UserPage))
+
+    @operation
+    def user(self, user: Ref) -> Plan[user_shapes.User]:
+        """One user by id or email."""
+        return (yield from ask(_get(_user_path(user)), user_shapes.User))
+
+    @operation
+    def create_user(
+        self,
+        email: str,
+        *,
+        name: str | None = None,
+        role: str | None = None,
+        company: str | None = None,
+        password: str | None = None,
+    ) -> Plan[user_shapes.CreatedUser]:
+        """A new user with a role in a company, or in all of them when `company` is None.
+
+        Without a password the answer has a `setup_link` with which the user chooses one.
+        """
+        body = _without_none(email=email, name=name, role=role, company=company, password=password)
+        return (yield from ask(_post(f"{API}/users", body), user_shapes.CreatedUser))
+
+    @operation
+    def change_user(
+        self,
+        user: Ref,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        home_company: str | None = None,
+        disabled: bool | None = None,
+    ) -> Plan[user_shapes.User]:
+        """Changes what is given. A disabled user is signed out and cannot sign in."""
+        body = _without_none(email=email, name=name, home_company=home_company, disabled=disabled)
+        return (yield from ask(_patch(_user_path(user), body), user_shapes.User))
+
+    @operation
+    def set_user_role(
+        self, user: Ref, role: str | None, *, company: str | None = None
+    ) -> Plan[user_shapes.User]:
+        """Gives a role in a company, or in all when it is None; `role` None takes it away."""
+        request = _put(_user_path(user, "role"), {"role": role, "company": company})
+        return (yield from ask(request, user_shapes.User))
+
+    @operation
+    def set_user_password(self, user: Ref, password: str) -> Plan[None]:
+        """Sets a password; every login of the user ends."""
+        yield _put(_user_path(user, "password"), {"password": password})
+
+    @operation
+    def setup_link(self, user: Ref) -> Plan[user_shapes.SetupLink]:
+        """A link with which a user chooses a password, once."""
+        return (yield from ask(_post(_user_path(user, "setup-link")), user_shapes.SetupLink))
+
+    @operation
+    def first_setup_link(self) -> Plan[user_shapes.SetupLink]:
+        """A link that makes the first user. Raises SetUpAlready when there is one."""
+        return (yield from ask(_post(f"{API}/setup-link"), user_shapes.SetupLink))
+
+    @operation
+    def sign_user_out(self, user: Ref) -> Plan[None]:
+        """Ends every login of a user."""
+        yield _delete(_user_path(user, "logins"))
 
     # ------------------------------------------------------------ tasks
 
@@ -492,6 +563,14 @@ def _get(path: str, query: Query | None = None) -> Request:
 
 def _put(path: str, body: object) -> Request:
     return Request(method="PUT", path=path, body=as_json(body), is_repeatable=True)
+
+
+def _patch(path: str, body: object) -> Request:
+    return Request(method="PATCH", path=path, body=as_json(body), is_repeatable=True)
+
+
+def _user_path(user: Ref, *segments: str) -> str:
+    return "/".join((f"{API}/users", quote(str(user), safe=""), *segments))
 
 
 def _post(path: str, body: object = None) -> Request:
