@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from runyard.server.http import HttpServer, listening_socket
 from runyard.server.probes import ROUTES as PROBES
 from runyard.server.settings import Settings
 from runyard.stores.base import Store
+from runyard.stores.transfer import Source, Target
 from runyard.surroundings import forbid_inspection, hide_arguments
 from runyard.telemetry import SERVER_STARTED, SERVER_STOPPED, emit, sending_events_to
 from runyard.web.asgi import App
@@ -133,6 +134,54 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def read_store(settings: Settings, scratch: Path) -> AbstractContextManager[Source]:
+    """The store that the settings name as it is at this instant, servers or not.
+
+    `scratch`: a folder with room for a copy of an SQLite database.
+    """
+    if settings.database is None:
+        from runyard.stores.sqlite.transfer import copied_sqlite
+
+        return copied_sqlite(settings.data, scratch)
+    from runyard.stores.postgres.transfer import postgres_now
+
+    return postgres_now(settings.database, settings.data)
+
+
+def read_stopped_store(settings: Settings) -> AbstractContextManager[Source]:
+    """The store that the settings name, which no server uses, and none can meanwhile."""
+    if settings.database is None:
+        from runyard.stores.sqlite.transfer import stopped_sqlite
+
+        return stopped_sqlite(settings.data)
+    from runyard.stores.postgres.transfer import stopped_postgres
+
+    return stopped_postgres(settings.database, settings.data)
+
+
+def build_store(settings: Settings, *, keeps: Path | None = None) -> AbstractContextManager[Target]:
+    """A store to be built in the empty place that the settings name.
+
+    `keeps`: a data folder whose files and blobs stay where they are.
+    """
+    if settings.database is None:
+        from runyard.stores.sqlite.transfer import built_sqlite
+
+        is_kept = keeps is not None and settings.data.resolve() == keeps.resolve()
+        return built_sqlite(settings.data, beside=is_kept)
+    from runyard.stores.postgres.transfer import built_postgres
+
+    return built_postgres(settings.database, settings.data)
+
+
+def known_schemas() -> dict[str, int]:
+    """How many migrations this release knows, for each sequence of them."""
+    from runyard.stores.postgres import transfer as postgres
+    from runyard.stores.sqlite import transfer as sqlite
+
+    return {**sqlite.known_schemas(), **postgres.known_schemas()}
 
 
 def engine_settings(settings: Settings) -> EngineSettings:

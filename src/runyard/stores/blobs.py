@@ -30,7 +30,7 @@ class LocalBlobs:
     def __init__(self, folder: Path, in_use: InUse) -> None:
         self._folder = folder
         self._in_use = in_use
-        (folder / _UNFINISHED).mkdir(parents=True, exist_ok=True)
+        prepare_blobs(folder)
 
     async def create(self) -> "LocalBlobWriter":
         """Begin a blob."""
@@ -141,6 +141,11 @@ class LocalBlobWriter:
         """Forget it."""
         await asyncio.to_thread(self.forget)
 
+    @property
+    def digest(self) -> str:
+        """The digest of what it has taken so far."""
+        return self._hash.hexdigest()
+
     def take(self, data: bytes) -> None:
         """The next bytes, blocking."""
         self._hash.update(data)
@@ -149,18 +154,18 @@ class LocalBlobWriter:
 
     def keep(self) -> tuple[str, int]:
         """Make it durable, blocking."""
-        digest = self._hash.hexdigest()
+        digest = self.digest
         target = blob_path(self._folder, digest)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
         # The same bytes may be there already: then this only makes them young again, which keeps
         # them from being pruned before a row names them.
         self._path.replace(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
         return digest, self._size
 
     def forget(self) -> None:
@@ -183,7 +188,13 @@ def _open_at(path: Path, offset: int) -> BinaryIO:
     return file
 
 
-def _flush_folder(folder: Path) -> None:
+def prepare_blobs(folder: Path) -> None:
+    """Make a folder ready to take blobs."""
+    (folder / _UNFINISHED).mkdir(parents=True, exist_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk take what was made, renamed or removed in a folder."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

@@ -12,6 +12,11 @@ from runyard.stores.postgres.link import Link
 OLDEST_SERVER_VERSION = 140_000
 _CONNECT_SECONDS = "5"
 
+IN_USE = 7_218_405_914
+"""Means "a server writes here" among the advisory locks of a database: each of its connections that
+write holds it shared. Who builds a database or leaves it (`transfer`) needs it alone.
+"""
+
 _COMMON = (
     "SET application_name = 'runyard'",
     "SET jit = off",
@@ -30,6 +35,7 @@ FOR_WRITING = (
     "SET statement_timeout = '60s'",
     "SET lock_timeout = '20s'",
     "SET idle_in_transaction_session_timeout = '20s'",
+    f"SELECT pg_advisory_lock_shared({IN_USE})",
 )
 FOR_READING = (
     *_COMMON,
@@ -76,11 +82,7 @@ class Connector:
 
 
 async def _refuse_unfit(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-    version = connection.info.server_version
-    if version < OLDEST_SERVER_VERSION:
-        raise DatabaseRefused(
-            f"PostgreSQL {version // 10_000} is too old; Runyard needs 14 or newer"
-        )
+    require_new_enough(connection.info.server_version)
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     # A pooler hands out a process id of its own making, for it does not know yet which server
     # process will serve the next transaction.
@@ -89,6 +91,14 @@ async def _refuse_unfit(connection: psycopg.AsyncConnection[tuple[Any, ...]]) ->
             "the database address leads to a connection pooler (such as PgBouncer); prepared "
             "statements and notifications need a direct connection: give the address of "
             "PostgreSQL itself"
+        )
+
+
+def require_new_enough(version: int) -> None:
+    """Raises DatabaseRefused for a PostgreSQL that is too old."""
+    if version < OLDEST_SERVER_VERSION:
+        raise DatabaseRefused(
+            f"PostgreSQL {version // 10_000} is too old; Runyard needs 14 or newer"
         )
 
 

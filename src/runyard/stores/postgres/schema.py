@@ -38,3 +38,16 @@ async def migrate(
                 "INSERT INTO migrations (number, name) VALUES (%s, %s)",
                 (migration.number, migration.name),
             )
+
+
+def migrate_within(connection: psycopg.Connection[Any], migrations: Sequence[Migration]) -> None:
+    """The same, inside a transaction that somebody else has begun and will end."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))
+    connection.execute(_CREATE_BOOK)
+    applied = [row[0] for row in connection.execute("SELECT number FROM migrations")]
+    for migration in missing_migrations(migrations, applied):
+        connection.execute(migration.sql.encode())
+        connection.execute(
+            "INSERT INTO migrations (number, name) VALUES (%s, %s)",
+            (migration.number, migration.name),
+        )

@@ -25,7 +25,7 @@ from runyard.stores.base import (
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
-from runyard.stores.postgres.connecting import Connector
+from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
 from runyard.stores.postgres.database import PostgresDatabase
 from runyard.stores.postgres.lane import Lane
 from runyard.stores.postgres.readers import Readers
@@ -162,6 +162,13 @@ async def _open(connector: Connector, shapes: Mapping[str, Shape]) -> Opening:
     migrations = load_migrations(_HERE / "migrations")
     connection = await connector.open_connection()
     try:
+        [[is_free]] = await (
+            await connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (IN_USE,))
+        ).fetchall()
+        if not is_free:
+            raise DatabaseRefused(
+                "a restore or a move has the database for itself: start again when it has ended"
+            )
         await migrate(connection, migrations)
         await connection.execute("SET synchronous_commit = on")
         raised = await connection.execute(shapes["raise_incarnation"].prepared.sql)

@@ -27,6 +27,7 @@ from runyard.stores.base import (
 )
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
+from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
 from runyard.stores.queries import Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
@@ -111,6 +112,11 @@ async def open_sqlite(folder: Path) -> Store:
     Only one server may have it open; another one is refused with CannotOpen.
     """
     lock = await _lock(folder)
+    try:
+        require_usable(folder)
+    except CannotOpen:
+        os.close(lock)
+        raise
     queries = load_queries(_HERE / "queries", "sqlite3")
     log_queries = load_queries(_HERE / "log_queries", "sqlite3")
     db = _database(folder / "runyard.db", queries, "migrations", lock)
@@ -130,6 +136,21 @@ def _database(
     path: Path, queries: Mapping[str, Query], migrations: str, lock: int
 ) -> SqliteDatabase:
     return SqliteDatabase(path, queries, load_migrations(_HERE / migrations), kept_open=(lock,))
+
+
+def require_usable(folder: Path) -> None:
+    """Raises CannotOpen when the database is being built here, or has left."""
+    if (folder / RESTORING).exists():
+        raise CannotOpen(
+            f"{folder} is half filled: a restore or a move into it did not come to its end; run it "
+            "again, it starts over"
+        )
+    if (folder / MOVED).exists():
+        where = (folder / MOVED).read_text(encoding="utf-8").strip()
+        raise CannotOpen(
+            f"the database of {folder} was moved: {where}. To go back to it as it was then, delete "
+            f"{folder / MOVED}"
+        )
 
 
 async def _lock(folder: Path) -> int:
