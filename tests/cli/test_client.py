@@ -296,7 +296,7 @@ def a_run(state: str) -> str:
     at = "2026-01-31T08:00:00Z"
     times = dict.fromkeys(("created_at", "queued_at", "started_at", "finished_at"), at)
     none = dict.fromkeys(
-        ("cause", "restarted_from", "schedule_id", "due_at", "worker_id", "progress")
+        ("cause", "restarted_from", "schedule_id", "started_by", "due_at", "worker_id", "progress")
     )
     shape = {
         "id": 7,

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from runyard.engine.deploys import Change, DeployReport
+from runyard.engine.starts import RestartRequest
 from runyard.model.errors import (
     CodeRefused,
     InputRefused,
@@ -148,7 +149,9 @@ async def test_a_run_keeps_the_version_that_it_was_started_with(yard: Yard) -> N
     await yard.engine.runs.cancel(yard.company, str(before.id))
 
     new = await yard.engine.runs.restart(yard.company, str(before.id))
-    same = await yard.engine.runs.restart(yard.company, str(before.id), same_version=True)
+    same = await yard.engine.runs.restart(
+        yard.company, str(before.id), RestartRequest(same_version=True)
+    )
 
     assert before.version_id != after.version_id
     assert (new.version_id, same.version_id) == (after.version_id, before.version_id)

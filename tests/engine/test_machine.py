@@ -238,14 +238,19 @@ class Machine(RuleBasedStateMachine):
             self.ended(number, RunState.CANCELLED, Cause.CANCELLED)
 
         async def clean() -> None:
-            count = await self.yard.engine.tasks.clean(self.yard.company, task)
-            assert count == len(dropped)
+            cleaned = await self.yard.engine.tasks.clean(self.yard.company, task)
+            assert len(cleaned) == len(dropped)
 
         self.do(clean())
 
     @rule(task=st.sampled_from(sorted(LIMITS)))
     def kill(self, task: str) -> None:
-        running = [n for n, run in self.runs.items() if (run.task, run.state) == (task, BEGUN)]
+        running = [
+            number
+            for number, run in self.runs.items()
+            if run.task == task
+            and (run.state == BEGUN or (run.state in {WAITING, "scheduled"} and run.attempts))
+        ]
         for number in running:
             self.ended(number, RunState.CANCELLED, Cause.CANCELLED)
 

@@ -22,13 +22,26 @@ WALKS = {
     "bundles_in_use": "one row per version",
     "list_companies": "all of them are wanted",
     "list_gates": "all of them are wanted",
+    "delete_expired_setup_links": "links are few",
+    "insert_first_user": "whether there is any user",
+    "list_grants": "all of them are wanted",
+    "list_users": "all of them are wanted",
     "list_workers": "all of them are wanted",
     "list_workers_of_company": "workers are few",
     "queued_totals": "one step per gate",
 }
 """Queries that may walk through a whole table or index, and why."""
 
-SMALL = ("json_each", "wanted", "gate", "counted", "CONSTANT", "(subquery", "sessions USING INDEX")
+SMALL = (
+    "json_each",
+    "wanted",
+    "gate",
+    "counted",
+    "chain",
+    "CONSTANT",
+    "(subquery",
+    "sessions USING INDEX",
+)
 """What may be walked through anywhere: lists handed in, and rows found before."""
 
 

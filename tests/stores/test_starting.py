@@ -34,6 +34,9 @@ async def test_a_started_run_is_found_with_everything_that_was_said(world: World
         level=2,
         restarted_from=origin,
         trigger=Trigger.RESTART,
+        started_by=77,
+        put_off_until=later(60),
+        note="again, please",
     )
 
     outcome = await world.store.runs.start([run])
@@ -41,8 +44,10 @@ async def test_a_started_run_is_found_with_everything_that_was_said(world: World
     found = await world.run(run.id)
     assert outcome == StartOutcome(inserted=True, first_run_id=run.id, run_count=1)
     for field in msgspec.structs.fields(run):
-        if field.name != "input":
+        if field.name not in {"input", "note"}:
             assert getattr(found, field.name) == getattr(run, field.name), field.name
+    [change] = await world.store.runs.changes(run.company_id, run.id)
+    assert (change.at, change.state, change.note) == (run.created_at, run.state, "again, please")
     assert (found.attempt, found.begun_at, found.started_at, found.finished_at) == (0, *[None] * 3)
     assert not found.is_final
     assert await world.store.runs.find_by_public_id(ACME, run.public_id) == found

@@ -219,6 +219,21 @@ def explain(run: RunRef, /, *, options: CompanyOptions = IN_COMPANY) -> None:
         )
 
 
+@app.command(help_epilogue="Example:\n  runyard run history 17 --company acme")
+def history(run: RunRef, /, *, options: CompanyOptions = IN_COMPANY) -> None:
+    """Tell what happened to a run, moment by moment."""
+    with connect_company(options) as client:
+        found = client.history(run)
+    if options.json:
+        print_json(found)
+        return
+    print_table(
+        ("At", "State", "Cause", "Attempt", "Note"),
+        ((m.at, state_text(m.state), m.cause, m.attempt or None, m.note) for m in found.moments),
+        empty="Nothing is known of it.",
+    )
+
+
 @app.command(
     help_epilogue="Examples:\n"
     "  runyard run files 17 --company acme\n"

@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from runyard.engine.actors import Actors
 from runyard.engine.attempts import Attempts
 from runyard.engine.clock import Clock
 from runyard.engine.companies import Companies
@@ -24,6 +25,7 @@ from runyard.engine.doctor import Doctor
 from runyard.engine.explain import Explain
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
+from runyard.engine.history import History
 from runyard.engine.ids import Ids
 from runyard.engine.logbook import Logbook
 from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING, Logins
@@ -111,6 +113,8 @@ class Engine:
         self.orchestrator = Orchestrator(parts, steering)
         self.workers = Workers(store, parts.sessions)
         self.explain = Explain(parts)
+        self.history = History(parts)
+        self.actors = Actors(store)
         self.doctor = Doctor(parts)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
         starts.on_scheduled = schedules.on_change = self.maintenance.expect

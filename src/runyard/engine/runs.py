@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from runyard.engine.foundation import Foundation
-from runyard.engine.starts import Starts
+from runyard.engine.starts import RestartRequest, Starts
 from runyard.engine.steering import KillReport, Steering
 from runyard.engine.transitions import next_state, sources, target
 from runyard.model.companies import Company
 from runyard.model.errors import IllegalTransition, RunNotFound
 from runyard.model.ids import CompanyId, RunId, SessionId, decode_public_id
 from runyard.model.runs import Attempt, Run
-from runyard.model.states import Cause, RunState
+from runyard.model.states import FINAL_STATES, Cause, RunState
 from runyard.stores.base import LeasedRun, Move, Position, RunFilter, RunPage, RunValues
 
 LONGEST_WAIT = timedelta(minutes=5)
@@ -122,14 +122,17 @@ class Runs:
         is_later = run.due_at is not None and run.due_at > self._clock.now()
         return await self._change(company, run, Cause.POSTPONED if is_later else Cause.RELEASED)
 
-    async def restart(
-        self, company: Company, ref: str, *, parked: bool = False, same_version: bool = False
-    ) -> Run:
-        """Start a new run with the input of an ended one; raises IllegalTransition for others."""
+    async def restart(self, company: Company, ref: str, how: RestartRequest | None = None) -> Run:
+        """Start a new run with the input of an ended or parked one.
+
+        Raises IllegalTransition for others, TaskNotRunnable, InputGone.
+        """
         run = await self.load(company, ref)
-        if not run.is_final:
-            raise IllegalTransition(f"run {run.id} is {run.state}; only ended runs are restarted")
-        new = await self._starts.restart(company, run, parked=parked, same_version=same_version)
+        if not run.is_final and run.state is not RunState.PARKED:
+            raise IllegalTransition(
+                f"run {run.id} is {run.state}; only ended and parked runs are restarted"
+            )
+        new = await self._starts.restart(company, run, how or RestartRequest())
         return await self.load(company, str(new))
 
     async def _parked_from_worker(self, run: Run) -> Run | None:
@@ -159,6 +162,7 @@ class Runs:
         now = self._clock.now()
         state = target(cause)
         queued = state is RunState.QUEUED
+        later = run.due_at if state is RunState.SCHEDULED else None
         if queued:
             self._dispatcher.notice(run.gate_id, run.company_id)
         moved = await self._store.runs.move(
@@ -170,8 +174,10 @@ class Runs:
                     state=state,
                     cause=cause if not run.is_final and state is RunState.CANCELLED else None,
                     at=now,
-                    due_at=run.due_at if state is RunState.SCHEDULED else None,
+                    due_at=later,
                     rank=self._starts.rank_at(now, run.priority) if queued else None,
+                    put_off_until=now if queued else later,
+                    is_recorded=state not in FINAL_STATES,
                 )
             ]
         )

@@ -15,12 +15,15 @@ from runyard.model.companies import Company
 from runyard.model.errors import (
     FieldProblem,
     IdempotencyConflict,
+    InputGone,
     InputRefused,
     QueueFull,
     TaskNotRunnable,
+    TaskWithdrawn,
     TooLarge,
+    ValueLost,
 )
-from runyard.model.ids import CompanyId, RunId, ScheduleId, encode_public_id
+from runyard.model.ids import ActorId, CompanyId, RunId, ScheduleId, encode_public_id
 from runyard.model.runs import Run
 from runyard.model.states import RunState, Trigger
 from runyard.model.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY, Task
@@ -44,6 +47,23 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     parked: bool = False
     trigger: Trigger = Trigger.API
+    by: ActorId | None = None
+    """Who asks."""
+    note: str | None = None
+    """What shall be remembered of this start; at most 500 characters."""
+    waits: bool = False
+    """Whether it queues although its task is set not runnable, instead of being refused."""
+
+
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is started again."""
+
+    parked: bool = False
+    same_version: bool = False
+    """Whether it runs the version of the old run instead of the task's current one."""
+    by: ActorId | None = None
+    waits: bool = False
+    """Whether it queues although its task is set not runnable, instead of being refused."""
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,16 +127,13 @@ class Starts:
         ]
         return await self._insert(company, runs, self._start_key(company, key, runs, now))
 
-    async def restart(
-        self, company: Company, run: Run, *, parked: bool, same_version: bool
-    ) -> RunId:
-        """Start a new run with the input of an ended one, one level up."""
-        values = await self._store.runs.values(company.id, run.id)
+    async def restart(self, company: Company, run: Run, how: RestartRequest) -> RunId:
+        """Start a new run with the input of another one, one level up; raises InputGone."""
+        raw, parked = await self._input_of(company, run), how.parked
         task = await self._directory.task_by_id(company.id, run.task_id)
-        raw = b"{}" if values is None else values.input
         now = self._clock.now()
-        self._refuse_stopped(task)
-        version_id = run.version_id if same_version else task.version_id
+        self._refuse_stopped(task, waits=how.waits)
+        version_id = run.version_id if how.same_version else task.version_id
         raw = (await self._directory.input_shape(version_id)).accept(raw)
         state = RunState.PARKED if parked else RunState.QUEUED
         new = NewRun(
@@ -135,9 +152,19 @@ class Starts:
             level=run.level + 1,
             restarted_from=run.id,
             trigger=Trigger.RESTART,
+            started_by=how.by,
         )
         await self._insert(company, [new], None)
         return new.id
+
+    async def _input_of(self, company: Company, run: Run) -> bytes:
+        try:
+            values = await self._store.runs.values(company.id, run.id)
+        except ValueLost:
+            values = None
+        if values is None:
+            raise InputGone(f"the input of run {run.id} is no longer there")
+        return values.input
 
     def rank_at(self, queued_at: datetime, priority: int) -> int:
         """The place of a run that is queued at this instant."""
@@ -226,7 +253,7 @@ class Starts:
         self, company: Company, request: StartRequest, run_id: RunId, now: datetime
     ) -> NewRun:
         task = await self._directory.task(company.id, request.task)
-        self._refuse_stopped(task)
+        self._refuse_stopped(task, waits=request.waits)
         if len(request.input) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(request.input)} bytes; allowed: {VALUES_LIMIT}")
         shape = await self._directory.input_shape(task.version_id)
@@ -253,6 +280,9 @@ class Starts:
             queued_at=now if state is RunState.QUEUED else None,
             input=accepted,
             trigger=request.trigger,
+            started_by=request.by,
+            put_off_until=request.due_at if is_later else None,
+            note=request.note,
         )
 
     async def _priority(self, company: Company, task: Task, asked: int | None) -> int:
@@ -276,10 +306,10 @@ class Starts:
             created_at=now,
         )
 
-    def _refuse_stopped(self, task: Task) -> None:
+    def _refuse_stopped(self, task: Task, *, waits: bool = False) -> None:
         if task.withdrawn_at is not None:
-            raise TaskNotRunnable(f"task {task.name!r} was withdrawn: its bundle no longer has it")
-        if not task.runnable:
+            raise TaskWithdrawn(f"task {task.name!r} was withdrawn: its bundle no longer has it")
+        if not task.runnable and not waits:
             raise TaskNotRunnable(f"task {task.name!r} is set not runnable")
 
     async def _refuse_too_many(self, company: Company, count: int) -> None:

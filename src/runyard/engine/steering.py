@@ -84,8 +84,8 @@ class Steering:
         if released := self._release(session, runs, {run.run_id for run in runs}):
             await self._dispatcher.hand_back(released)
 
-    async def drop_unbegun(self, company: CompanyId, gate: GateId) -> int:
-        """Cancel runs of a gate that were claimed but never begun; how many."""
+    async def drop_unbegun(self, company: CompanyId, gate: GateId) -> list[RunId]:
+        """Cancel runs of a gate that were claimed but never begun; which."""
         await self._dispatcher.barrier()
         wanted = [
             held.run_id
@@ -96,7 +96,7 @@ class Steering:
         taken = await self.take_back(wanted)
         if again := [held for held in taken if held.attempt]:
             await self._dispatcher.hand_back(again)
-        return len(await self._record_kills([held for held in taken if not held.attempt]))
+        return await self._record_kills([held for held in taken if not held.attempt])
 
     async def kill(self, leased: Sequence[LeasedRun]) -> KillReport:
         """Cancel these leased runs; what executes is dead when this returns."""

@@ -1,12 +1,16 @@
 """Tasks: found, opened and closed, their runs killed or cleaned."""
 
 import builtins
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from runyard.engine.foundation import Foundation
 from runyard.engine.steering import KillReport, Steering
 from runyard.model.companies import Company
 from runyard.model.errors import VersionNotFound
+from runyard.model.ids import RunId
 from runyard.model.tasks import Task, Version
+from runyard.stores.base import GateLoad, LeasedRun
 
 CLEANED_AT_ONCE = 2_000
 
@@ -45,6 +49,10 @@ class Tasks:
         """All versions, newest first."""
         return await self._store.tasks.versions(company.id, task.id)
 
+    async def loads(self, company: Company) -> builtins.list[GateLoad]:
+        """How many runs of each task are where, by gate."""
+        return await self._store.runs.gate_loads(company.id)
+
     async def set_runnable(self, company: Company, ref: str, *, runnable: bool) -> Task:
         """Let runs of the task start, or hold them all back. Once closing has returned none starts.
 
@@ -59,37 +67,72 @@ class Tasks:
         return await self._directory.task(company.id, str(task.id))
 
     async def kill(self, company: Company, ref: str) -> KillReport:
-        """End the task's runs that are under way; raises TaskNotFound."""
-        task = await self._directory.task(company.id, ref)
-        leased = await self._store.runs.leased_of_gate(company.id, task.gate_id)
-        begun = [run for run in leased if run.begun_at is not None]
-        unbegun = {run.run_id for run in leased} - {run.run_id for run in begun}
-        held = {h.run_id for h in self._steering.begun_of(company.id, task.gate_id)}
-        begun.extend(run for run in leased if run.run_id in unbegun & held)
-        return await self._steering.kill(begun)
+        """End the task's runs that are under way, between two attempts too; raises TaskNotFound.
 
-    async def clean(self, company: Company, ref: str) -> int:
-        """Cancel the task's runs that have never begun; how many. Raises TaskNotFound.
+        Runs that have never begun stay in the queue.
+        """
+        task = await self._directory.task(company.id, ref)
+        with self._closed(company, task):
+            waiting = await self._cancel_between_attempts(company, task)
+            report = await self._steering.kill(await self._begun(company, task))
+            # Of those whose attempt ended meanwhile, one may have come back for another.
+            waiting += await self._cancel_between_attempts(company, task)
+        return KillReport(killed=(*report.killed, *waiting), unconfirmed=report.unconfirmed)
+
+    async def drop_stranded(self, company: Company, ref: str) -> builtins.list[RunId]:
+        """Cancel the task's queued runs that have never begun; which.
+
+        For tasks whose runs no worker takes; raises TaskNotFound.
+        """
+        task = await self._directory.task(company.id, ref)
+        with self._closed(company, task):
+            return await self._told(
+                company,
+                await self._store.runs.cancel_queued(company.id, task.gate_id, self._clock.now()),
+            )
+
+    async def _begun(self, company: Company, task: Task) -> builtins.list[LeasedRun]:
+        leased = await self._store.runs.leased_of_gate(company.id, task.gate_id)
+        held = {run.run_id for run in self._steering.begun_of(company.id, task.gate_id)}
+        return [
+            run for run in leased if run.begun_at is not None or run.attempt or run.run_id in held
+        ]
+
+    async def _cancel_between_attempts(self, company: Company, task: Task) -> builtins.list[RunId]:
+        now = self._clock.now()
+        ids = await self._store.runs.cancel_between_attempts(company.id, task.gate_id, now)
+        return await self._told(company, ids)
+
+    async def _told(self, company: Company, ids: builtins.list[RunId]) -> builtins.list[RunId]:
+        self._watch.ended(ids)
+        await self._watch.changed(company.id, ids)
+        return ids
+
+    @contextmanager
+    def _closed(self, company: Company, task: Task) -> Iterator[None]:
+        """Let nothing leave the task's queue for a worker during the block."""
+        try:
+            with self._directory.closing((task.gate_id,)):
+                yield
+        finally:
+            self._dispatcher.notice(task.gate_id, company.id)
+
+    async def clean(self, company: Company, ref: str) -> builtins.list[RunId]:
+        """Cancel the task's runs that have never begun; which. Raises TaskNotFound.
 
         Once this returns none of them starts.
         """
         task = await self._directory.task(company.id, ref)
-        try:
-            # Closed meanwhile: nothing may leave the queue for a worker while it is being emptied.
-            with self._directory.closing((task.gate_id,)):
-                return await self._clean(company, task)
-        finally:
-            self._dispatcher.notice(task.gate_id, company.id)
+        with self._closed(company, task):
+            return await self._clean(company, task)
 
-    async def _clean(self, company: Company, task: Task) -> int:
+    async def _clean(self, company: Company, task: Task) -> builtins.list[RunId]:
         cleaned = await self._steering.drop_unbegun(company.id, task.gate_id)
         while True:
             ids = await self._store.runs.clean(
                 company.id, task.gate_id, self._clock.now(), CLEANED_AT_ONCE
             )
-            self._watch.ended(ids)
-            await self._watch.changed(company.id, ids)
-            cleaned += len(ids)
+            cleaned += await self._told(company, ids)
             if len(ids) < CLEANED_AT_ONCE:
                 return cleaned
 

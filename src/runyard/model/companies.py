@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from runyard.model.ids import CompanyId
+from runyard.model.ids import ActorId, CompanyId
 
 
 class Company(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,3 +28,7 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
     weight: int
     """Share of the workers relative to other companies; 1 is ordinary."""
     created_at: datetime
+    switched_at: datetime | None = None
+    """When the orchestrator was switched last; None: never."""
+    switched_by: ActorId | None = None
+    """By whom, if that is known."""

@@ -6,7 +6,8 @@
     │   ├── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
     │   └── UserNotFound, GrantNotFound, SetupLinkNotFound
     ├── Conflict                 it exists, but not in a state that allows this
-    │   ├── IllegalTransition, LeaseLost, TaskNotRunnable, OutputNotReady
+    │   ├── IllegalTransition, LeaseLost, OutputNotReady, InputGone
+    │   ├── TaskNotRunnable      TaskWithdrawn
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
     │   ├── EmailTaken, LastAdministrator, SetUpAlready
     │   └── IdempotencyConflict  the key was used for a different request
@@ -23,6 +24,7 @@
         ├── QueueFull            the company's cap on queued runs
         ├── TooManyLogins        somebody is guessing passwords; carries when to retry
         └── NoWorker             nobody is there who could do it
+    ValueLost                    a stored value is damaged: its row is there, its blob is not
 
 A door translates these at its edge, once, with a total mapping.
 """
@@ -121,6 +123,14 @@ class LeaseLost(Conflict):
 
 class TaskNotRunnable(Conflict):
     """The task is set not runnable."""
+
+
+class TaskWithdrawn(TaskNotRunnable):
+    """The task was withdrawn: its bundle no longer has it."""
+
+
+class InputGone(Conflict):
+    """The run's input is no longer there."""
 
 
 class OutputNotReady(Conflict):
@@ -236,3 +246,7 @@ class TooManyLogins(Busy):
 
 class NoWorker(Busy):
     """No worker is there that could do it."""
+
+
+class ValueLost(RunyardError):
+    """A value's row is there, but its blob is not."""

@@ -20,6 +20,9 @@ ScheduleId = NewType("ScheduleId", int)
 FileId = NewType("FileId", int)
 UserId = NewType("UserId", int)
 LoginId = NewType("LoginId", int)
+ActorId = NewType("ActorId", int)
+"""Of whoever asked for something: a token or a user. All ids come from one sequence, so that no two kinds of
+actors share one."""
 
 PUBLIC_ID_LENGTH = 22
 

@@ -5,7 +5,16 @@ from enum import StrEnum
 
 import msgspec
 
-from runyard.model.ids import CompanyId, GateId, RunId, ScheduleId, TaskId, VersionId, WorkerId
+from runyard.model.ids import (
+    ActorId,
+    CompanyId,
+    GateId,
+    RunId,
+    ScheduleId,
+    TaskId,
+    VersionId,
+    WorkerId,
+)
 from runyard.model.states import FINAL_STATES, Cause, RunState, Trigger
 
 
@@ -69,6 +78,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Log lines of level error and fatal."""
     progress_done: float | None
     progress_total: float | None
+    started_by: ActorId | None = None
+    """Who asked for it; None for schedules."""
+    put_off_until: datetime | None = None
+    """From when on it could run, where that is not when it was made: due later, parked, released."""
 
     @property
     def is_final(self) -> bool:
@@ -81,11 +94,24 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.attempt > 0
 
     @property
+    def ready_at(self) -> datetime:
+        """From when on it could run; what it waited since then is the queue's doing."""
+        return self.put_off_until or self.created_at
+
+    @property
     def duration(self) -> timedelta | None:
         """From its first attempt's start to its end, once it has both."""
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Something done to a run that its row forgets: it was parked, released, or made with a note."""
+
+    at: datetime
+    state: RunState
+    note: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,3 +70,4 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     RESTART = "restart"
     DIALECT = "dialect"
+    REMOTE_API = "remote_api"

@@ -452,6 +452,8 @@ class Run(Shown, frozen=True, kw_only=True):
     trigger: Trigger
     """Who asked for it."""
     schedule_id: int | None
+    started_by: str | None
+    """The token that it was started with; null for schedules."""
     created_at: datetime
     due_at: datetime | None
     queued_at: datetime | None
@@ -471,6 +473,29 @@ class Run(Shown, frozen=True, kw_only=True):
     error: RunError | UnsetType | None = UNSET
     attempts: tuple[Attempt, ...] | UnsetType = UNSET
     """Its ended attempts, first to last (on one run)."""
+
+
+class RunMoment(Shown, frozen=True, kw_only=True):
+    """From when on a run was in a state."""
+
+    at: datetime
+    state: RunState
+    cause: Cause | None
+    """Of its end."""
+    attempt: int
+    """Attempts that had reached the task's code by then."""
+    note: str | None
+
+
+class RunHistory(Shown, frozen=True, kw_only=True):
+    """What happened to a run."""
+
+    moments: tuple[RunMoment, ...]
+    """In order."""
+    restarts: int
+    """Runs that were restarted from it."""
+    origin: int
+    """The run at the beginning of its chain of restarts; itself when it is no restart."""
 
 
 class RunPage(Page, frozen=True, kw_only=True):
@@ -701,6 +726,10 @@ class Orchestrator(Shown, frozen=True, kw_only=True):
     scheduled: int
     parked: int
     waiting: int
+    changed_at: datetime | None
+    """When it was switched last; null: never."""
+    changed_by: str | None
+    """By whom."""
 
 
 class Worker(Shown, frozen=True, kw_only=True):

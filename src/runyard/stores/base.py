@@ -34,6 +34,7 @@ import msgspec
 from runyard.model.companies import Company
 from runyard.model.files import StoredFile
 from runyard.model.ids import (
+    ActorId,
     CompanyId,
     FileId,
     GateId,
@@ -48,7 +49,7 @@ from runyard.model.ids import (
     WorkerId,
 )
 from runyard.model.logs import LogLevel, LogLine
-from runyard.model.runs import Attempt, Outcome, Run, RunError
+from runyard.model.runs import Attempt, Change, Outcome, Run, RunError
 from runyard.model.schedules import Schedule
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.model.tasks import Declaration, Gate, Task, Version
@@ -93,6 +94,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     restarted_from: RunId | None = None
     trigger: Trigger = Trigger.API
     schedule_id: ScheduleId | None = None
+    started_by: ActorId | None = None
+    put_off_until: datetime | None = None
+    """From when on it can run, unless that is at once."""
+    note: str | None = None
+    """What its starter wants to be remembered."""
 
 
 class StartKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +201,10 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """New due instant for `scheduled`."""
     rank: int | None = None
     """New rank for `queued`; None keeps the run's own. queued_at is set when it was null."""
+    put_off_until: datetime | None = None
+    """From when on the run can run now; None keeps what was."""
+    is_recorded: bool = False
+    """Whether the run's history shows it, although the row forgets it."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,6 +346,22 @@ class GateCount(msgspec.Struct, frozen=True, kw_only=True):
     leased: int
 
 
+class GateLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs of one gate are where."""
+
+    gate_id: GateId
+    scheduled: int
+    """Due later, never begun."""
+    queued: int
+    """Never begun."""
+    assigned: int
+    """On their way to a worker, never begun."""
+    begun: int
+    """Begun and not ended, between two attempts too."""
+    parked: int = 0
+    preparing: int = 0
+
+
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
     """A run for which a promise does not hold; `runyard doctor` shows them."""
 
@@ -371,6 +397,14 @@ class Runs(Protocol):
         self, company: CompanyId, gate: GateId, at: datetime, limit: int
     ) -> list[RunId]:
         """Cancel up to `limit` never begun runs of a gate that are scheduled, preparing or queued."""
+
+    async def cancel_between_attempts(
+        self, company: CompanyId, gate: GateId, at: datetime
+    ) -> list[RunId]:
+        """Cancel begun runs of a gate that wait for another attempt."""
+
+    async def cancel_queued(self, company: CompanyId, gate: GateId, at: datetime) -> list[RunId]:
+        """Cancel queued runs of a gate that have never begun."""
 
     async def stage(self, now: datetime, limit: int) -> list[tuple[GateId, CompanyId, int]]:
         """Queue scheduled runs whose due instant has come, earliest first; per gate how many.
@@ -441,6 +475,23 @@ class Runs(Protocol):
     async def state_counts(self, company: CompanyId) -> dict[RunState, int]:
         """How many runs are in each non-final state (final ones are not counted)."""
 
+    async def gate_loads(self, company: CompanyId) -> list[GateLoad]:
+        """What stands behind each gate of a company."""
+
+    async def changes(self, company: CompanyId, run: RunId) -> list[Change]:
+        """What was done to a run that its row forgets, in order."""
+
+    async def restarts(self, company: CompanyId, run: RunId) -> int:
+        """How many runs were restarted from this one."""
+
+    async def ancestors(self, company: CompanyId, run: RunId) -> list[RunId]:
+        """Runs that this one goes back to, the nearest first; of a pruned one only the id is known."""
+
+    async def recorded_steps(
+        self, company: CompanyId, run: RunId
+    ) -> list[tuple[str, int, datetime]]:
+        """Its recorded steps (name, occurrence, when), in order, without their values."""
+
     async def prune(
         self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int
     ) -> int:
@@ -505,7 +556,13 @@ class Companies(Protocol):
     async def find(self, company: CompanyId) -> Company | None:
         """One company."""
 
-    async def set_runnable(self, company: CompanyId, runnable: bool) -> bool:  # noqa: FBT001
+    async def set_runnable(
+        self,
+        company: CompanyId,
+        runnable: bool,  # noqa: FBT001
+        at: datetime | None = None,
+        by: ActorId | None = None,
+    ) -> bool:
         """Switch the orchestrator (company row and all its gates). After the return no claim takes runs."""
 
     async def list(self) -> list[Company]:
@@ -520,6 +577,9 @@ class Tokens(Protocol):
 
     async def find_by_digest(self, digest: bytes) -> Token | None:
         """The token, revoked or expired ones included."""
+
+    async def find(self, token: TokenId) -> Token | None:
+        """One token, revoked or expired ones included (internal: the id comes from a row)."""
 
     async def revoke(self, company: CompanyId | None, token: TokenId, at: datetime) -> bool:
         """False when there is no such token there. Revoking again keeps the first instant."""

@@ -54,6 +54,7 @@ TRIGGER_CODES: Mapping[Trigger, int] = {
     Trigger.SCHEDULE: 1,
     Trigger.RESTART: 2,
     Trigger.DIALECT: 3,
+    Trigger.REMOTE_API: 4,
 }
 
 OUTCOME_CODES: Mapping[Outcome, int] = {

@@ -10,6 +10,7 @@ import msgspec
 from runyard.engine.engine import Engine
 from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, InputRefused, TooLarge
+from runyard.model.ids import ActorId
 from runyard.model.tokens import Token
 from runyard.web.asgi import ClientGone, Receive, Scope
 from runyard.web.errors import MediaTypeRefused
@@ -64,6 +65,11 @@ class Request:
         """The caller's token; there is one on every route that is not public."""
         assert self._token is not None
         return self._token
+
+    @property
+    def actor(self) -> ActorId:
+        """The caller, as rows remember whoever asked for something."""
+        return ActorId(self.token.id)
 
     @property
     def company(self) -> Company:

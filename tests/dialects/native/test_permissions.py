@@ -73,6 +73,7 @@ EXPECTED = {
     "POST /companies/{company}/runs/{run}/release": Permission.OPERATE,
     "POST /companies/{company}/runs/{run}/restart": Permission.OPERATE,
     "GET /companies/{company}/runs/{run}/logs": Permission.READ,
+    "GET /companies/{company}/runs/{run}/history": Permission.READ,
     "GET /companies/{company}/runs/{run}/explain": Permission.READ,
     "GET /companies/{company}/runs/{run}/files": Permission.READ,
     "GET /companies/{company}/runs/{run}/events": Permission.READ,

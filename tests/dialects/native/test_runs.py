@@ -323,8 +323,8 @@ async def test_a_restart_is_a_new_run_one_level_up(place: Place) -> None:
     assert bare.status_code == 201
 
 
-async def test_a_run_that_has_not_ended_cannot_be_restarted(place: Place) -> None:
-    run = await place.start(parked=True)
+async def test_a_run_that_waits_or_runs_cannot_be_restarted(place: Place) -> None:
+    run = await place.start()
 
     refused = await place.acme.post(f"{RUNS}/{run}/restart")
 

@@ -195,9 +195,9 @@ async def switch_orchestrator(request: Request) -> shapes.Orchestrator:
     """Pause or resume a company. Once a pause is answered no run starts; begun ones go on."""
     wanted = await request.json(shapes.Runnable)
     if wanted.runnable:
-        await request.engine.orchestrator.resume(request.company)
+        await request.engine.orchestrator.resume(request.company, by=request.actor)
     else:
-        await request.engine.orchestrator.pause(request.company)
+        await request.engine.orchestrator.pause(request.company, by=request.actor)
     return await _status(request.engine, request.company)
 
 
@@ -211,6 +211,8 @@ async def _status(engine: Engine, company: Company) -> shapes.Orchestrator:
         scheduled=counts.get(RunState.SCHEDULED, 0),
         parked=counts.get(RunState.PARKED, 0),
         waiting=counts.get(RunState.WAITING, 0),
+        changed_at=view.changed_at,
+        changed_by=await engine.actors.name(view.changed_by),
     )
 
 

@@ -53,6 +53,7 @@ _RUN: Json = {
     "restarted_from": None,
     "trigger": "api",
     "schedule_id": None,
+    "started_by": "native token ...Wm9Q (nightly)",
     "created_at": _AT,
     "due_at": None,
     "queued_at": _AT,

@@ -24,7 +24,10 @@ async def shown_run(
     """A run with the name of its task and the number of its version."""
     task = await engine.directory.task_by_id(run.company_id, run.task_id)
     version = await engine.directory.version(run.version_id)
-    return wire.run_shape(run, task, version, values=values, attempts=attempts)
+    started_by = await engine.actors.name(run.started_by)
+    return wire.run_shape(
+        run, task, version, started_by=started_by, values=values, attempts=attempts
+    )
 
 
 async def shown_task(engine: Engine, task: Task) -> shapes.Task:

@@ -10,6 +10,7 @@ from runyard.dialects.native.naming import shown_run
 from runyard.dialects.native.paging import cursor_from, position_from
 from runyard.dialects.native.starts import start_runs
 from runyard.dialects.native.streams import watch_company, watch_run
+from runyard.engine.starts import RestartRequest
 from runyard.model.ids import RunId, ScheduleId, WorkerId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
@@ -137,7 +138,9 @@ async def restart_run(request: Request) -> shapes.Run:
     request.house.refuse_while_stopping()
     how = await request.json_or(shapes.Restart())
     run = await request.engine.runs.restart(
-        request.company, request.params["run"], parked=how.parked, same_version=how.same_version
+        request.company,
+        request.params["run"],
+        RestartRequest(parked=how.parked, same_version=how.same_version, by=request.actor),
     )
     return await shown_run(request.engine, run)
 
@@ -159,6 +162,12 @@ async def read_logs(request: Request) -> shapes.LogPage:
         next_after=last,
         dropped=page.dropped,
     )
+
+
+async def tell_run(request: Request) -> shapes.RunHistory:
+    """Tell what happened to a run, moment by moment."""
+    story = await request.engine.history.tell(request.company, await _run(request))
+    return msgspec.convert(story, shapes.RunHistory, from_attributes=True)
 
 
 async def explain_run(request: Request) -> shapes.Explanation:
@@ -290,6 +299,14 @@ ROUTES = (
         tag="runs",
         query=shapes.LogQuery,
         answer=shapes.LogPage,
+    ),
+    Route(
+        method="GET",
+        path=f"{_RUN}/history",
+        permission=Permission.READ,
+        endpoint=tell_run,
+        tag="runs",
+        answer=shapes.RunHistory,
     ),
     Route(
         method="GET",

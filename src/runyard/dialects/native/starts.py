@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from runyard.engine.starts import IdempotencyKey, Started, StartRequest
 from runyard.engine.starts import StartedRun as EngineStartedRun
 from runyard.model.errors import Overloaded
+from runyard.model.ids import ActorId
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
 from runyard.web.admission import load_company
@@ -63,7 +64,8 @@ async def start_runs(
     asked = struct_from_json(body, _Start)
     key = _key_from(headers.get(b"idempotency-key"), body)
     is_single = asked.runs is UNSET
-    requests = [_single(asked)] if asked.runs is UNSET else _several(asked, asked.runs)
+    by = ActorId(token.id)
+    requests = [_single(asked, by)] if asked.runs is UNSET else _several(asked, asked.runs, by)
     try:
         started = await engine.starts.start(company, requests, key=key)
     except Overloaded as refused_now:
@@ -78,27 +80,28 @@ def _demand_json(content_type: bytes) -> None:
         raise MediaTypeRefused(SEND_JSON)
 
 
-def _single(asked: _Start) -> StartRequest:
+def _single(asked: _Start, by: ActorId) -> StartRequest:
     if asked.task is UNSET:
         raise refused("task", "nothing", "it must be given, or `runs`")
-    return _request(asked)
+    return _request(asked, by)
 
 
-def _several(asked: _Start, runs: tuple[NewRun, ...]) -> list[StartRequest]:
+def _several(asked: _Start, runs: tuple[NewRun, ...], by: ActorId) -> list[StartRequest]:
     if asked.task is not UNSET or asked.input is not UNSET:
         raise refused("runs", "`task` or `input` beside it", "either one run or `runs`")
     if not 1 <= len(runs) <= MOST_RUNS_A_START:
         raise refused("runs", f"{len(runs)} runs", f"1 to {MOST_RUNS_A_START}")
-    return [_request(run) for run in runs]
+    return [_request(run, by) for run in runs]
 
 
-def _request(run: NewRun) -> StartRequest:
+def _request(run: NewRun, by: ActorId) -> StartRequest:
     return StartRequest(
         task=run.task,
         input=_NO_INPUT if run.input is UNSET else bytes(run.input),
         priority=run.priority,
         due_at=run.due_at,
         parked=run.parked,
+        by=by,
     )
 
 

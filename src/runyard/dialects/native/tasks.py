@@ -66,8 +66,8 @@ async def kill_task(request: Request) -> shapes.KillReport:
 
 async def clean_task(request: Request) -> shapes.CleanReport:
     """Cancel a task's queued runs that have never begun."""
-    count = await request.engine.tasks.clean(request.company, request.params["task"])
-    return shapes.CleanReport(cancelled=count)
+    cleaned = await request.engine.tasks.clean(request.company, request.params["task"])
+    return shapes.CleanReport(cancelled=len(cleaned))
 
 
 async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:

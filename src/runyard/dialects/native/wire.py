@@ -108,6 +108,7 @@ def run_shape(
     task: Task,
     version: Version,
     *,
+    started_by: str | None = None,
     values: RunValues | None = None,
     attempts: Sequence[Attempt] | UnsetType = UNSET,
 ) -> shapes.Run:
@@ -124,6 +125,7 @@ def run_shape(
         restarted_from=run.restarted_from,
         trigger=run.trigger,
         schedule_id=run.schedule_id,
+        started_by=started_by,
         created_at=run.created_at,
         due_at=run.due_at,
         queued_at=run.queued_at,

@@ -398,6 +398,11 @@ class Operations:
         return (yield from ask(_post(self._path("runs", run, "restart"), body), Run))
 
     @operation
+    def history(self, run: Ref) -> Plan[shapes.RunHistory]:
+        """What happened to a run, moment by moment."""
+        return (yield from ask(_get(self._path("runs", run, "history")), shapes.RunHistory))
+
+    @operation
     def explain(self, run: Ref) -> Plan[tuple[shapes.Reason, ...]]:
         """Every reason why a run does not run, and what would clear it. Empty: none."""
         return (

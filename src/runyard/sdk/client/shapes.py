@@ -21,6 +21,7 @@ from runyard.protocol.shapes import Reason as Reason
 from runyard.protocol.shapes import RemoteControl as RemoteControl
 from runyard.protocol.shapes import Resync as Resync
 from runyard.protocol.shapes import RunError as RunError
+from runyard.protocol.shapes import RunHistory as RunHistory
 from runyard.protocol.shapes import RunLines as RunLines
 from runyard.protocol.shapes import RunProgressed as RunProgressed
 from runyard.protocol.shapes import Schedule as Schedule

@@ -1,12 +1,12 @@
 """Companies and their orchestrators: binding and decoding."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from runyard.model.companies import Company
-from runyard.model.ids import CompanyId
+from runyard.model.ids import ActorId, CompanyId
 from runyard.stores.base import WriteClass
-from runyard.stores.codes import duration_micros, instant, micros
+from runyard.stores.codes import duration_micros, instant, instant_or_none, micros, micros_or_none
 from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
 
 
@@ -56,11 +56,17 @@ class CompanyTable:
         row = await self._db.one("find_company", company_id=company)
         return _company_from(row) if row else None
 
-    async def set_runnable(self, company: CompanyId, runnable: bool) -> bool:  # noqa: FBT001
+    async def set_runnable(
+        self,
+        company: CompanyId,
+        runnable: bool,  # noqa: FBT001
+        at: datetime | None = None,
+        by: ActorId | None = None,
+    ) -> bool:
         """Switch the orchestrator: the company's row and all its gates."""
         row = (company, int(runnable))
         return await self._changed(
-            Statement("set_company_runnable", (row,)),
+            Statement("set_company_runnable", ((*row, micros_or_none(at), by),)),
             Statement("set_company_gates_runnable", (row,)),
         )
 
@@ -86,4 +92,6 @@ def _company_from(row: Row) -> Company:
         queue_cap=row[8],
         weight=row[9],
         created_at=instant(row[10]),
+        switched_at=instant_or_none(row[11]),
+        switched_by=row[12],
     )

@@ -14,7 +14,7 @@ import msgspec
 
 from runyard.model.errors import RunyardError
 from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId
-from runyard.model.runs import Attempt, Run, RunError
+from runyard.model.runs import Attempt, Change, Run, RunError
 from runyard.model.states import FINAL_STATES, RunState
 from runyard.stores.base import (
     TOTAL_LIMIT,
@@ -25,6 +25,7 @@ from runyard.stores.base import (
     ClaimedRun,
     Finish,
     GateCount,
+    GateLoad,
     LeasedRun,
     Move,
     NewRun,
@@ -167,7 +168,10 @@ class RunTable:
     def move(self, moves: Sequence[Move]) -> Coroutine[Any, Any, list[Run]]:
         """Change states; answers the changed runs as they are now."""
         rows = [_move_row(move) for move in moves]
-        piece = a_piece(WriteClass.OUTCOME, Statement("move_run", rows), size=_ROW_SIZE * len(rows))
+        statements = [Statement("move_run", rows)]
+        if recorded := [_change_row(move) for move in moves if move.is_recorded]:
+            statements.append(Statement("insert_change", recorded, follows=0))
+        piece = a_piece(WriteClass.OUTCOME, *statements, size=_ROW_SIZE * len(rows))
         return self._moved(self._enqueue(piece))
 
     async def _moved(self, answers: "asyncio.Future[list[Answer]]") -> list[Run]:
@@ -181,6 +185,22 @@ class RunTable:
         return await _accepted(
             self._db.write(a_piece(WriteClass.OUTCOME, Statement("clean_gate", (row,))))
         )
+
+    async def cancel_between_attempts(
+        self, company: CompanyId, gate: GateId, at: datetime
+    ) -> list[RunId]:
+        """Cancel begun runs of a gate that wait for another attempt."""
+        return await self._cancelled("cancel_between_attempts", company, gate, at)
+
+    async def cancel_queued(self, company: CompanyId, gate: GateId, at: datetime) -> list[RunId]:
+        """Cancel queued runs of a gate that have never begun."""
+        return await self._cancelled("cancel_queued", company, gate, at)
+
+    async def _cancelled(
+        self, query: str, company: CompanyId, gate: GateId, at: datetime
+    ) -> list[RunId]:
+        statement = Statement(query, ((company, gate, micros(at)),))
+        return await _accepted(self._db.write(a_piece(WriteClass.OUTCOME, statement)))
 
     async def stage(self, now: datetime, limit: int) -> list[tuple[GateId, CompanyId, int]]:
         """Queue scheduled runs whose due instant has come, earliest first; per gate how many."""
@@ -350,6 +370,51 @@ class RunTable:
         rows = await self._db.all("state_counts", company_id=company)
         return {STATES[state]: count for state, count in rows}
 
+    async def gate_loads(self, company: CompanyId) -> list[GateLoad]:
+        """What stands behind each gate of a company."""
+        aside = {
+            (gate, STATES[state]): count
+            for gate, state, count in await self._db.all("aside_counts", company_id=company)
+        }
+        return [
+            GateLoad(
+                gate_id=gate,
+                scheduled=scheduled,
+                queued=queued,
+                assigned=assigned,
+                begun=begun,
+                parked=aside.get((gate, RunState.PARKED), 0),
+                preparing=aside.get((gate, RunState.PREPARING), 0),
+            )
+            for gate, scheduled, queued, assigned, begun in await self._db.all(
+                "gate_loads", company_id=company
+            )
+        ]
+
+    # ------------------------------------------------------------ one run's story
+
+    async def changes(self, company: CompanyId, run: RunId) -> list[Change]:
+        """What was done to a run that its row forgets, in order."""
+        rows = await self._db.all("run_changes", company_id=company, run_id=run)
+        return [Change(at=instant(at), state=STATES[state], note=note) for at, state, note in rows]
+
+    async def restarts(self, company: CompanyId, run: RunId) -> int:
+        """How many runs were restarted from this one."""
+        row = await self._db.one("count_restarts", company_id=company, run_id=run)
+        return int(row[0]) if row else 0
+
+    async def ancestors(self, company: CompanyId, run: RunId) -> list[RunId]:
+        """Runs that this one goes back to, the nearest first."""
+        rows = await self._db.all("ancestors_of", company_id=company, run_id=run)
+        return [RunId(ancestor) for (ancestor,) in rows]
+
+    async def recorded_steps(
+        self, company: CompanyId, run: RunId
+    ) -> list[tuple[str, int, datetime]]:
+        """Its recorded steps (name, occurrence, when), in order, without their values."""
+        rows = await self._db.all("recorded_steps", company_id=company, run_id=run)
+        return [(name, occurrence, instant(at)) for name, occurrence, at in rows]
+
     # ------------------------------------------------------------ upkeep
 
     async def prune(
@@ -395,6 +460,7 @@ _DELETIONS = (
     "delete_output",
     "delete_attempts",
     "delete_steps",
+    "delete_changes",
     "delete_start_keys",
     "delete_files_of_run",
 )
@@ -422,6 +488,8 @@ def run_row(run: NewRun) -> Row:
         micros(run.created_at),
         micros_or_none(run.due_at),
         micros_or_none(run.queued_at),
+        run.started_by,
+        micros_or_none(run.put_off_until),
     )
 
 
@@ -433,6 +501,8 @@ def start_piece(runs: Sequence[NewRun], inputs: Sequence[Columns], key: StartKey
             "insert_input", [(run.id, *columns) for run, columns in zip(runs, inputs, strict=True)]
         ),
     )
+    if changes := [_start_change(run) for run in runs if run.note or run.state is RunState.PARKED]:
+        statements = (*statements, Statement("insert_change", changes))
     if key is not None:
         row = (
             key.company_id,
@@ -445,6 +515,11 @@ def start_piece(runs: Sequence[NewRun], inputs: Sequence[Columns], key: StartKey
         statements = (Statement("keep_start_key", (row,), needs=1), *statements)
     size = sum(_ROW_SIZE + len(value or b"") for value, _ in inputs)
     return Piece(WriteClass.START, statements, size)
+
+
+def _start_change(run: NewRun) -> Row:
+    """What only its history remembers of a new run: that it was parked at first, or a note."""
+    return (run.id, micros(run.created_at), STATE_CODES[run.state], run.note)
 
 
 def finish_piece(finishes: Sequence[Finish], outputs: Sequence[Columns]) -> Piece:
@@ -529,7 +604,12 @@ def _move_row(move: Move) -> Row:
         None if cause is None else CAUSE_CODES[cause],
         micros_or_none(move.due_at),
         move.rank,
+        micros_or_none(move.put_off_until),
     )
+
+
+def _change_row(move: Move) -> Row:
+    return (move.run_id, micros(move.at), STATE_CODES[move.state], None)
 
 
 async def _accepted(answers: "asyncio.Future[list[Answer]]") -> list[RunId]:
@@ -570,6 +650,8 @@ def run_from(row: Row) -> Run:
         logged_errors=row[25],
         progress_done=row[26],
         progress_total=row[27],
+        started_by=row[28],
+        put_off_until=instant_or_none(row[29]),
     )
 
 

@@ -40,6 +40,11 @@ class TokenTable:
         row = await self._db.one("find_token_by_digest", digest=digest)
         return _token_from(row) if row else None
 
+    async def find(self, token: TokenId) -> Token | None:
+        """One token, revoked or expired ones included."""
+        row = await self._db.one("find_token", token_id=token)
+        return _token_from(row) if row else None
+
     async def revoke(self, company: CompanyId | None, token: TokenId, at: datetime) -> bool:
         """False when there is no such token there."""
         statement = Statement("revoke_token", ((token, company, micros(at)),))

@@ -2,12 +2,8 @@
 
 from collections.abc import Iterable
 
-from runyard.model.errors import RunyardError
+from runyard.model.errors import ValueLost
 from runyard.stores.base import INLINE_LIMIT, Blobs
-
-
-class ValueLost(RunyardError):
-    """A value's row is there, but its blob is not."""
 
 
 def is_inline(value: bytes | None) -> bool:

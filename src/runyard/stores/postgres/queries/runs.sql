@@ -9,19 +9,24 @@ VALUES (:company_id, :key, :request_digest, :first_run_id, :run_count, :created_
 ON CONFLICT DO NOTHING
 RETURNING first_run_id;
 
--- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)!
+-- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at, started_by, put_off_until)!
 INSERT INTO runs (id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank,
-                  level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)
+                  level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at,
+                  started_by, put_off_until)
 SELECT * FROM unnest(:run_id::bigint[], :public_id::bytea[], :company_id::bigint[],
                      :task_id::bigint[], :version_id::bigint[], :gate_id::bigint[],
                      :state::smallint[], :priority::smallint[], :rank::bigint[],
                      :level::integer[], :restarted_from::bigint[], :trigger::smallint[],
                      :schedule_id::bigint[], :created_at::bigint[], :due_at::bigint[],
-                     :queued_at::bigint[]);
+                     :queued_at::bigint[], :started_by::bigint[], :put_off_until::bigint[]);
 
 -- name: insert_input(run_id, value, digest)!
 INSERT INTO run_inputs (run_id, value, digest)
 SELECT * FROM unnest(:run_id::bigint[], :value::bytea[], :digest::text[]);
+
+-- name: insert_change(run_id, at, state, note)!
+INSERT INTO run_changes (run_id, at, state, note)
+SELECT * FROM unnest(:run_id::bigint[], :at::bigint[], :state::smallint[], :note::text[]);
 
 -- name: begin_attempt(run_id, token, at)<!
 UPDATE runs
@@ -94,7 +99,7 @@ INSERT INTO run_outputs (run_id, value, digest, error)
 SELECT * FROM unnest(:run_id::bigint[], :value::bytea[], :digest::text[], :error::bytea[])
 ON CONFLICT DO NOTHING;
 
--- name: move_run(run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at, cause, due_at, rank)<!
+-- name: move_run(run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at, cause, due_at, rank, put_off_until)<!
 -- `:cause` is only bound for final states. A run that leaves `running` has no session any more, and
 -- one that goes back to the queue has no attempt under way.
 UPDATE runs
@@ -103,14 +108,16 @@ UPDATE runs
        finished_at = CASE WHEN given.state >= 6 THEN given.at ELSE finished_at END,
        due_at = coalesce(given.due_at, runs.due_at),
        rank = coalesce(given.rank, runs.rank),
+       put_off_until = coalesce(given.put_off_until, runs.put_off_until),
        queued_at = CASE WHEN given.state = 3 THEN coalesce(queued_at, given.at) ELSE queued_at END,
        begun_at = CASE WHEN given.state < 4 THEN NULL ELSE begun_at END,
        session_id = CASE WHEN given.state = 4 THEN session_id ELSE NULL END
   FROM unnest(:run_id::bigint[], :company_id::bigint[], :sources::bigint[], :token::bigint[],
               :is_unbegun::smallint[], :is_unbegun_attempt::smallint[], :state::smallint[],
-              :at::bigint[], :cause::smallint[], :due_at::bigint[], :rank::bigint[])
+              :at::bigint[], :cause::smallint[], :due_at::bigint[], :rank::bigint[],
+              :put_off_until::bigint[])
        AS given (run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at,
-                 cause, due_at, rank)
+                 cause, due_at, rank, put_off_until)
  WHERE runs.id = given.run_id AND runs.company_id = given.company_id
    AND (given.sources >> runs.state::integer) & 1 = 1
    AND (given.token IS NULL OR lease_token = given.token)
@@ -143,6 +150,44 @@ UPDATE runs
    SET state = 8, cause = 26, finished_at = :at
   FROM cleaned
  WHERE runs.id = cleaned.id
+RETURNING runs.id;
+
+-- name: cancel_between_attempts(company_id, gate_id, at)<!
+-- Begun runs of a gate that wait for another attempt.
+WITH candidates AS MATERIALIZED (
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0
+     UNION ALL
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0
+), ended AS MATERIALIZED (
+    SELECT runs.id
+      FROM candidates
+      JOIN runs ON runs.id = candidates.id
+     WHERE runs.company_id = :company_id AND state + 0 IN (2, 3) AND attempt > 0
+     ORDER BY runs.id
+       FOR UPDATE OF runs
+)
+UPDATE runs
+   SET state = 8, cause = 26, finished_at = :at
+  FROM ended
+ WHERE runs.id = ended.id
+RETURNING runs.id;
+
+-- name: cancel_queued(company_id, gate_id, at)<!
+-- Queued runs of a gate that have never begun.
+WITH candidates AS MATERIALIZED (
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt = 0
+), ended AS MATERIALIZED (
+    SELECT runs.id
+      FROM candidates
+      JOIN runs ON runs.id = candidates.id
+     WHERE runs.company_id = :company_id AND state + 0 = 3 AND attempt = 0
+     ORDER BY runs.id
+       FOR UPDATE OF runs
+)
+UPDATE runs
+   SET state = 8, cause = 26, finished_at = :at
+  FROM ended
+ WHERE runs.id = ended.id
 RETURNING runs.id;
 
 -- name: stage_runs(now, limit)<!
@@ -200,6 +245,9 @@ DELETE FROM attempts WHERE run_id = ANY (:run_id::bigint[]);
 
 -- name: delete_steps(run_id)!
 DELETE FROM steps WHERE run_id = ANY (:run_id::bigint[]);
+
+-- name: delete_changes(run_id)!
+DELETE FROM run_changes WHERE run_id = ANY (:run_id::bigint[]);
 
 -- name: delete_start_keys(run_id)!
 DELETE FROM idempotency_keys WHERE first_run_id = ANY (:run_id::bigint[]);

@@ -20,6 +20,11 @@ SELECT id, company_id, kind, role, name, last_characters, created_at, expires_at
        last_used_at
   FROM tokens WHERE digest = :digest;
 
+-- name: find_token(token_id)^
+SELECT id, company_id, kind, role, name, last_characters, created_at, expires_at, revoked_at,
+       last_used_at
+  FROM tokens WHERE id = :token_id;
+
 -- name: list_tokens(company_id)
 SELECT id, company_id, kind, role, name, last_characters, created_at, expires_at, revoked_at,
        last_used_at

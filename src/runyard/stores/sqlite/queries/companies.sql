@@ -15,8 +15,14 @@ UPDATE companies
  WHERE id = :company_id
 RETURNING id;
 
--- name: set_company_runnable(company_id, runnable)<!
-UPDATE companies SET runnable = :runnable WHERE id = :company_id RETURNING id;
+-- name: set_company_runnable(company_id, runnable, at, switched_by)<!
+-- Switching to what it is already is no change.
+UPDATE companies
+   SET switched_at = CASE WHEN runnable = :runnable THEN switched_at ELSE :at END,
+       switched_by = CASE WHEN runnable = :runnable THEN switched_by ELSE :switched_by END,
+       runnable = :runnable
+ WHERE id = :company_id
+RETURNING id;
 
 -- name: set_company_gates_runnable(company_id, runnable)!
 UPDATE gates SET company_runnable = :runnable WHERE company_id = :company_id;

@@ -136,6 +136,55 @@ WITH counted (state, runs) AS (
 )
 SELECT state, sum(runs) FROM counted GROUP BY state HAVING sum(runs) > 0;
 
+-- name: gate_loads(company_id)
+-- For each gate: never begun and waiting (scheduled, queued, on its way to a worker), begun and not
+-- ended, and parked or preparing.
+SELECT gates.id,
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2 AND attempt = 0),
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3 AND attempt = 0),
+       (SELECT count(*) FROM runs
+         WHERE gate_id = gates.id AND state IN (4, 5) AND attempt = 0 AND begun_at IS NULL),
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2 AND attempt > 0)
+       + (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3 AND attempt > 0)
+       + (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state IN (4, 5) AND attempt > 0)
+  FROM gates
+ WHERE gates.company_id = :company_id
+ ORDER BY gates.id;
+
+-- name: aside_counts(company_id)
+-- Parked and preparing runs of each gate that has any.
+SELECT gate_id, state, count(*) FROM runs
+ WHERE company_id = :company_id AND state IN (0, 1)
+ GROUP BY gate_id, state;
+
+-- name: run_changes(company_id, run_id)
+SELECT run_changes.at, run_changes.state, run_changes.note
+  FROM run_changes
+  JOIN runs ON runs.id = run_changes.run_id
+ WHERE run_changes.run_id = :run_id AND runs.company_id = :company_id
+ ORDER BY run_changes.at, run_changes.state;
+
+-- name: count_restarts(company_id, run_id)$
+SELECT count(*) FROM runs WHERE company_id = :company_id AND restarted_from = :run_id;
+
+-- name: ancestors_of(company_id, run_id)
+-- Runs that this one was restarted from, the nearest first; pruned ones end the chain.
+WITH RECURSIVE chain (id, restarted_from, level) AS (
+    SELECT id, restarted_from, level FROM runs WHERE id = :run_id AND company_id = :company_id
+    UNION ALL
+    SELECT runs.id, runs.restarted_from, runs.level
+      FROM chain JOIN runs ON runs.id = chain.restarted_from
+     WHERE runs.company_id = :company_id
+)
+SELECT restarted_from FROM chain WHERE restarted_from IS NOT NULL ORDER BY level DESC;
+
+-- name: recorded_steps(company_id, run_id)
+SELECT steps.name, steps.occurrence, steps.recorded_at
+  FROM steps
+  JOIN runs ON runs.id = steps.run_id
+ WHERE steps.run_id = :run_id AND runs.company_id = :company_id
+ ORDER BY steps.recorded_at, steps.name, steps.occurrence;
+
 -- name: prunable_runs(company_id, task_id, finished_before, limit)
 -- Created before it ended: the oldest of the task's history are looked at first.
 SELECT id FROM runs

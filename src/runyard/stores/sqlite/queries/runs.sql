@@ -7,14 +7,19 @@ VALUES (:company_id, :key, :request_digest, :first_run_id, :run_count, :created_
 ON CONFLICT DO NOTHING
 RETURNING first_run_id;
 
--- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)!
+-- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at, started_by, put_off_until)!
 INSERT INTO runs (id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank,
-                  level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at)
+                  level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at,
+                  started_by, put_off_until)
 VALUES (:run_id, :public_id, :company_id, :task_id, :version_id, :gate_id, :state, :priority, :rank,
-        :level, :restarted_from, :trigger, :schedule_id, :created_at, :due_at, :queued_at);
+        :level, :restarted_from, :trigger, :schedule_id, :created_at, :due_at, :queued_at,
+        :started_by, :put_off_until);
 
 -- name: insert_input(run_id, value, digest)!
 INSERT INTO run_inputs (run_id, value, digest) VALUES (:run_id, :value, :digest);
+
+-- name: insert_change(run_id, at, state, note)!
+INSERT INTO run_changes (run_id, at, state, note) VALUES (:run_id, :at, :state, :note);
 
 -- name: begin_attempt(run_id, token, at)<!
 UPDATE runs
@@ -65,7 +70,7 @@ RETURNING id;
 INSERT INTO run_outputs (run_id, value, digest, error) VALUES (:run_id, :value, :digest, :error)
 ON CONFLICT DO NOTHING;
 
--- name: move_run(run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at, cause, due_at, rank)<!
+-- name: move_run(run_id, company_id, sources, token, is_unbegun, is_unbegun_attempt, state, at, cause, due_at, rank, put_off_until)<!
 -- `:cause` is only bound for final states. A run that leaves `running` has no session any more, and
 -- one that goes back to the queue has no attempt under way.
 UPDATE runs
@@ -74,6 +79,7 @@ UPDATE runs
        finished_at = CASE WHEN :state >= 6 THEN :at ELSE finished_at END,
        due_at = coalesce(:due_at, due_at),
        rank = coalesce(:rank, rank),
+       put_off_until = coalesce(:put_off_until, put_off_until),
        queued_at = CASE WHEN :state = 3 THEN coalesce(queued_at, :at) ELSE queued_at END,
        begun_at = CASE WHEN :state < 4 THEN NULL ELSE begun_at END,
        session_id = CASE WHEN :state = 4 THEN session_id ELSE NULL END
@@ -97,6 +103,24 @@ UPDATE runs
                WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
                  AND state = 1 AND state IN (0, 1)
                LIMIT :limit)
+   AND +company_id = :company_id
+RETURNING id;
+
+-- name: cancel_between_attempts(company_id, gate_id, at)<!
+-- Begun runs of a gate that wait for another attempt.
+UPDATE runs
+   SET state = 8, cause = 26, finished_at = :at
+ WHERE id IN (SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0
+               UNION ALL
+              SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0)
+   AND +company_id = :company_id
+RETURNING id;
+
+-- name: cancel_queued(company_id, gate_id, at)<!
+-- Queued runs of a gate that have never begun.
+UPDATE runs
+   SET state = 8, cause = 26, finished_at = :at
+ WHERE id IN (SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt = 0)
    AND +company_id = :company_id
 RETURNING id;
 
@@ -138,6 +162,9 @@ DELETE FROM attempts WHERE run_id = :run_id;
 
 -- name: delete_steps(run_id)!
 DELETE FROM steps WHERE run_id = :run_id;
+
+-- name: delete_changes(run_id)!
+DELETE FROM run_changes WHERE run_id = :run_id;
 
 -- name: delete_start_keys(run_id)!
 DELETE FROM idempotency_keys WHERE first_run_id = :run_id;

@@ -1,0 +1,18 @@
+-- Who asked for a run, from when on it could run, and what people did to it in between.
+
+ALTER TABLE runs ADD COLUMN started_by INTEGER;
+-- From when on it could run, where that is not when it was made: due later, parked and released.
+ALTER TABLE runs ADD COLUMN put_off_until INTEGER;
+CREATE INDEX runs_put_off ON runs (company_id, put_off_until, id) WHERE put_off_until IS NOT NULL;
+
+-- What the run's row forgets: parked, released, a note. Most runs have none.
+CREATE TABLE run_changes (
+    run_id INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    note TEXT
+);
+CREATE INDEX run_changes_of_run ON run_changes (run_id, at);
+
+ALTER TABLE companies ADD COLUMN switched_at INTEGER;
+ALTER TABLE companies ADD COLUMN switched_by INTEGER;
