@@ -45,8 +45,9 @@ def pinned(file: str) -> dict[str, set[str]]:
     return {words[0]: {word for word in words if word.startswith("--hash")} for words in lines}
 
 
-STRATEGIES = {"claims", "server"}
-"""Groups of queries that belong to how one database claims and commits, not to the shared tables."""
+STRATEGIES = {"claims", "peers", "server"}
+"""Groups of queries that belong to how one database claims, commits and is shared, not to the tables
+that both have."""
 
 
 def query_names(database: str) -> set[str]:

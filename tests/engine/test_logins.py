@@ -251,7 +251,7 @@ async def test_what_one_server_revokes_another_refuses_within_a_second(
         for name in ("one", "two"):
             store = await open_postgres(postgres_dsn, memory_path / name)
             opened.push_async_callback(store.close)
-            yards.append(await opened.enter_async_context(opened_yard(store)))
+            yards.append(await opened.enter_async_context(opened_yard(store, server=name)))
         one, two = yards
         await a_user(one)
         new = await signed_in(one)

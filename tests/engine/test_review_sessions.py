@@ -256,7 +256,6 @@ async def test_a_schedule_that_cannot_fire_keeps_no_other_from_it(yard: Yard) ->
 def a_hello() -> frames.Hello:
     return frames.Hello(
         protocol=frames.PROTOCOL_VERSIONS,
-        token="",
         name="house",
         version="0",
         host="",

@@ -246,10 +246,12 @@ def a_declaration(
 
 
 @asynccontextmanager
-async def opened_yard(store: Store, clock: TurnedClock | None = None) -> AsyncIterator[Yard]:
+async def opened_yard(
+    store: Store, clock: TurnedClock | None = None, server: str = "test"
+) -> AsyncIterator[Yard]:
     """An engine over this store."""
     clock = clock or TurnedClock()
-    async with Engine(store, clock, EngineSettings(server="test")) as engine:
+    async with Engine(store, clock, EngineSettings(server=server)) as engine:
         companies = {company.slug: company for company in await engine.companies.list()}
         company = companies.get("acme") or await engine.companies.create("acme")
         yield Yard(engine, store, clock, company)

@@ -8,6 +8,9 @@ One life of a queued run, and where each part is decided:
     finish     `attempts`     outcome -> cause -> state by the transition table, or another attempt
     rescue     `maintenance`  leases that expired, instants that came, runs that are old
 
+Servers that share a database tell each other (`news`, `peers`, `hearing`): hints, that no decision
+hangs on.
+
 Doors call `Engine` (in `engine.py`), which knows the parts; parts know the Store contract and the
 clock, and never a database.
 """

@@ -72,6 +72,7 @@ class Companies:
         if not await self._store.companies.create(company):
             raise NameTaken(f"there is a company {slug!r} already")
         self._dispatcher.set_weight(company.id, company.weight)
+        self._directory.forget()
         return company
 
     async def update(  # noqa: PLR0913 - each is one field of the company

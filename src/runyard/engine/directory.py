@@ -1,13 +1,14 @@
 """What the engine keeps in memory of companies, tasks, versions and gates.
 
 On a database of our own every change passes through this process, which forgets what it changed,
-so entries live for ever. On a shared one other servers change things too: entries live one second,
-and everything that must be exact (openness, limits) is verified by the claim itself.
+so entries live for ever. On a shared one other servers change things too: entries live one second, less
+when another server tells of a change, and everything that must be exact (openness, limits) is verified
+by the claim itself.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -47,6 +48,8 @@ class Directory:
         """Gates that are being closed, with how many callers do so: taken for closed whatever the
         database still says."""
         self._forget_at = clock.monotonic() + SHARED_LIFE
+        self.on_change: Callable[[], None] = _nothing
+        """Called after something that is kept here was changed by this server."""
 
     async def open(self) -> None:
         """Load the gates."""
@@ -164,6 +167,11 @@ class Directory:
         return known
 
     def forget(self) -> None:
+        """Something was changed here: load everything but the versions anew when it is next asked for."""
+        self.reload()
+        self.on_change()
+
+    def reload(self) -> None:
         """Load everything but the versions anew when it is next asked for."""
         self._companies.clear()
         self._companies_by_id.clear()
@@ -175,7 +183,7 @@ class Directory:
         now = self._clock.monotonic()
         if now >= self._forget_at:
             self._forget_at = now + SHARED_LIFE
-            self.forget()
+            self.reload()
 
     async def _find_task(self, company: CompanyId, ref: str) -> Task | None:
         tasks = self._store.tasks
@@ -192,3 +200,7 @@ class Directory:
         if found is None:
             found = await tasks.find_by_name(company, ref)
         return found
+
+
+def _nothing() -> None:
+    """Before anybody cares."""

@@ -12,7 +12,8 @@ are awake, so that having slept earns nothing. Inside a company the store takes 
 
 A gate from which a claim brought less than was asked for is dry: it is empty, at its limit or
 closed. It stays out of the way until something happens at it (a start, an end, a change); the safety
-net looks at the database itself now and then.
+net looks at the database itself now and then. Where several servers share a database, the others are told
+of gates at which something waits that no worker here has room for.
 
 Being paused reaches further than the claim: runs that were claimed just before the gate closed are
 not assigned but handed back, because openness is looked at again in the very turn of the loop in
@@ -27,6 +28,7 @@ from datetime import datetime, timedelta
 from runyard.engine.clock import Clock
 from runyard.engine.directory import Directory
 from runyard.engine.patience import until_done
+from runyard.engine.peers import Peers
 from runyard.engine.sessions import AssignedRun, HeldRun, Session, Sessions
 from runyard.engine.transitions import sources, target
 from runyard.model.companies import Company
@@ -47,12 +49,13 @@ class Dispatcher:
     """Claims queued runs for sessions with room."""
 
     def __init__(
-        self, store: Store, clock: Clock, directory: Directory, sessions: Sessions
+        self, store: Store, clock: Clock, directory: Directory, sessions: Sessions, peers: Peers
     ) -> None:
         self._store = store
         self._clock = clock
         self._directory = directory
         self._sessions = sessions
+        self._peers = peers
         self._occupied: dict[CompanyId, dict[GateId, int]] = {}
         """Gates with queued runs, with the number of the last notice about each."""
         self._notices = 0
@@ -64,9 +67,23 @@ class Dispatcher:
         self._is_turning = False
         self._unanswered = 0
         """Claims under way whose answer is not known yet."""
+        self._untold: set[GateId] = set()
+        """Gates at which something happened that other servers may have to be told of."""
 
     def notice(self, gate: GateId, company: CompanyId) -> None:
         """Something happened at this gate: runs behind it may be able to start."""
+        self.expect(gate, company)
+        if self._peers.are_there:
+            self._untold.add(gate)
+
+    def hear(self, gates: Iterable[GateId]) -> None:
+        """Another server has no room for what waits at these gates."""
+        for gate_id in gates:
+            if (gate := self._directory.gates.get(gate_id)) is not None:
+                self.expect(gate_id, gate.company_id)
+
+    def expect(self, gate: GateId, company: CompanyId) -> None:
+        """Something is about to happen at this gate: a claim may share its group."""
         self._notices += 1
         gates = self._occupied.get(company)
         if gates is None:
@@ -80,6 +97,9 @@ class Dispatcher:
         has left the gate for dry, or will do so when it is answered; then runs behind it are noticed
         once more.
         """
+        if self._peers.are_there:
+            self._untold.add(gate)
+            self._wakeup.set()
         if self._unanswered or gate not in self._occupied.get(company, ()):
             self.notice(gate, company)
 
@@ -126,8 +146,27 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         claims = self._claims()
-        if not claims:
-            return
+        if claims:
+            await self._claim_in_turn(claims)
+        if self._untold:
+            self._tell_others()
+
+    def _tell_others(self) -> None:
+        """Of gates where something waits for which nobody here has room. Those for which somebody has
+        are seen to by the next turn.
+        """
+        places = [session for session in self._sessions if session.room > 0]
+        untold, self._untold = self._untold, set()
+        for gate_id in untold:
+            gate = self._directory.gates.get(gate_id)
+            if gate is None or gate_id not in self._occupied.get(gate.company_id, ()):
+                continue
+            if any(s.serves(gate.company_id) and s.has_labels(gate.labels) for s in places):
+                self._untold.add(gate_id)
+            elif gate.is_open:
+                self._peers.occupied((gate_id,))
+
+    async def _claim_in_turn(self, claims: Sequence[tuple[Session, tuple[Share, ...]]]) -> None:
         self._is_turning = True
         try:
             if len(claims) == 1:

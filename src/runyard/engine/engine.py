@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
+from runyard import __version__
 from runyard.engine.actors import Actors
 from runyard.engine.attempts import Attempts
 from runyard.engine.clock import Clock
@@ -25,13 +27,16 @@ from runyard.engine.doctor import Doctor
 from runyard.engine.explain import Explain
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
+from runyard.engine.hearing import Hearing
 from runyard.engine.history import History
 from runyard.engine.ids import Ids
 from runyard.engine.logbook import Logbook
 from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING, Logins
 from runyard.engine.maintenance import Maintenance
+from runyard.engine.news import Topic
 from runyard.engine.orchestrator import Orchestrator
 from runyard.engine.passwords import Passwords
+from runyard.engine.peers import Peers
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.engine.remote_control import RemoteControl
 from runyard.engine.runs import Runs
@@ -44,8 +49,10 @@ from runyard.engine.tokens import Tokens
 from runyard.engine.users import Users
 from runyard.engine.watch import Watch
 from runyard.engine.workers import Workers
+from runyard.model.errors import Busy
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLine
+from runyard.model.servers import Server
 from runyard.stores.base import Store, StoreStatistics
 from runyard.telemetry import WORKER_CONNECTED, emit
 
@@ -56,7 +63,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator chose, as far as the engine is concerned."""
 
     server: str
-    """Name of this server, unique among those that share the database."""
+    """Name of this server among those that share the database."""
+    is_name_given: bool = True
+    """Whether it must have exactly that name, or another one while somebody else has it."""
+    address: str = ""
+    """Where it answers, as it tells the others."""
     lease: timedelta = DEFAULT_LEASE
     """How long a worker may be silent before its runs go to another."""
     ageing: timedelta = DEFAULT_AGEING
@@ -81,6 +92,7 @@ class Engine:
 
     def __init__(self, store: Store, clock: Clock, settings: EngineSettings) -> None:
         self._store = store
+        self._settings = settings
         self.clock = clock
         self.lease = settings.lease
         """How long a worker may be silent before its runs go to another."""
@@ -93,7 +105,7 @@ class Engine:
         self._steering = steering = Steering(parts, attempts)
         self.starts = starts = Starts(parts, files, settings.ageing)
         self.companies = Companies(parts)
-        self.tokens = tokens = Tokens(store, clock, parts.ids)
+        self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
         self._passwords = passwords = Passwords()
         self.users = users = Users(store, clock, parts.ids, parts.directory, passwords)
@@ -117,12 +129,18 @@ class Engine:
         self.actors = Actors(store)
         self.doctor = Doctor(parts)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
+        self._hearing = Hearing(parts, self.maintenance, tokens)
+        self.peers = parts.peers
+        parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
         starts.on_scheduled = schedules.on_change = self.maintenance.expect
         self._loops: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Put right what an earlier life left, then run the loops."""
         await self._parts.directory.open()
+        self._parts.sessions.server = await self.peers.enter(
+            self._server, is_name_given=self._settings.is_name_given
+        )
         await self.maintenance.open()
         self._loops = asyncio.ensure_future(self._run())  # owned by this object: see __aexit__
         return self
@@ -143,6 +161,8 @@ class Engine:
             self._loops.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loops
+            with contextlib.suppress(Busy):  # a database that is away sees that we left
+                await self.peers.leave()
 
     async def _last_writes(self, loops: "asyncio.Task[None]") -> None:
         settled = asyncio.ensure_future(self.attempts.settled())
@@ -159,6 +179,20 @@ class Engine:
             group.create_task(self.attempts.run())
             group.create_task(self.logs.run())
             group.create_task(self.maintenance.run())
+            group.create_task(self._hearing.run())
+            group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
+
+    @property
+    def _server(self) -> Server:
+        now = self.clock.now()
+        return Server(
+            name=self._settings.server,
+            incarnation=self._store.incarnation,
+            address=self._settings.address,
+            version=__version__,
+            started_at=now,
+            seen_at=now,
+        )
 
     async def failed(self) -> None:
         """Return only when one of the engine's loops has failed, by raising what it raised."""
@@ -243,12 +277,14 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
     ids = Ids(store)
     directory = Directory(store, clock)
     sessions = Sessions(store, clock, ids, settings.server, settings.lease)
+    peers = Peers(store, clock)
     return Foundation(
         store=store,
         clock=clock,
         ids=ids,
         directory=directory,
         sessions=sessions,
-        dispatcher=Dispatcher(store, clock, directory, sessions),
-        watch=Watch(store, clock),
+        peers=peers,
+        dispatcher=Dispatcher(store, clock, directory, sessions, peers),
+        watch=Watch(store, clock, peers),
     )

@@ -6,6 +6,7 @@ from runyard.engine.clock import Clock
 from runyard.engine.directory import Directory
 from runyard.engine.dispatch import Dispatcher
 from runyard.engine.ids import Ids
+from runyard.engine.peers import Peers
 from runyard.engine.sessions import Sessions
 from runyard.engine.watch import Watch
 from runyard.stores.base import Store
@@ -18,6 +19,7 @@ class Foundation:
     store: Store
     clock: Clock
     ids: Ids
+    peers: Peers
     directory: Directory
     sessions: Sessions
     dispatcher: Dispatcher

@@ -9,7 +9,7 @@ rescue     sessions that fell silent lose their leases; their begun runs are ret
            others go back to their places in the queue.
 prune      ended runs past their retention are deleted, a few at a time.
 watch over gates are looked at in the database now and then, in case a notice was missed; on a
-           shared database other servers' starts are found this way.
+           shared database whatever other servers did not live to tell is found this way.
 
 A duty that fails says so and is tried again; it never takes the others with it.
 """
@@ -45,7 +45,7 @@ STAGED_AT_ONCE = 500
 RESCUED_AT_ONCE = 200
 PRUNED_AT_ONCE = 50
 FIRED_AT_ONCE = 100
-SHARED_LOOK = timedelta(seconds=1)
+SHARED_RESCUE = timedelta(seconds=2)
 OWN_LOOK = timedelta(seconds=15)
 LONGEST_SLEEP = timedelta(minutes=1)
 LONGEST_RETENTION = timedelta(days=365_000)
@@ -83,6 +83,7 @@ class Maintenance:
         self._tokens = tokens
         self._logins = logins
         self._watch = foundation.watch
+        self._peers = foundation.peers
         self._due_wakeup = attempts.scheduled_wakeup
         self._renewed_at = timedelta()
         self._rescue_from = timedelta()
@@ -98,9 +99,7 @@ class Maintenance:
             await self._follow_clock()
         await self._store.workers.expire_sessions(self._clock.now(), self._sessions.server)
         await self.rescue()
-        for company in await self._store.companies.list():
-            self._dispatcher.set_weight(company.id, company.weight)
-        await self._dispatcher.notice_occupied()
+        await self.look_at_gates()
 
     async def run(self) -> None:
         """Do every duty until cancelled."""
@@ -111,9 +110,9 @@ class Maintenance:
             group.create_task(self._every("blobs", PRUNE_BLOBS_EVERY, self.prune_blobs))
             group.create_task(self._every("token uses", NOTE_USES_EVERY, self._tokens.note_uses))
             group.create_task(self._every("login uses", NOTE_USES_EVERY, self._logins.note_uses))
-            look = SHARED_LOOK if self._store.is_shared else OWN_LOOK
-            group.create_task(self._every("gates", look, self._look_at_gates))
-            group.create_task(self._every("rescue", look, self._rescue_expired))
+            group.create_task(self._look_forever())
+            rescue = SHARED_RESCUE if self._store.is_shared else OWN_LOOK
+            group.create_task(self._every("rescue", rescue, self._rescue_expired))
             group.create_task(self._every("clock", CLOCK_EVERY, self._follow_clock))
 
     # ------------------------------------------------------------ stage
@@ -138,7 +137,7 @@ class Maintenance:
             await self._clock.wait(self._due_wakeup, sleep)
 
     async def _until_next_due(self) -> timedelta:
-        longest = SHARED_LOOK if self._store.is_shared else LONGEST_SLEEP
+        longest = self._peers.look if self._store.is_shared else LONGEST_SLEEP
         try:
             instants = (
                 await self._store.runs.next_due_at(),
@@ -292,9 +291,20 @@ class Maintenance:
         """Delete blobs that no value, file or bundle names any more."""
         await self._store.blobs.prune(self._clock.now() - ORPHANED_FOR, in_use=set())
 
-    async def _look_at_gates(self) -> None:
+    async def look_at_gates(self) -> None:
+        """See what else there is in the database, whoever put it there."""
+        self._directory.reload()
         await self._directory.refresh_gates()
+        for company in await self._store.companies.list():
+            self._dispatcher.set_weight(company.id, company.weight)
         await self._dispatcher.notice_occupied()
+
+    async def _look_forever(self) -> None:
+        while True:
+            look = self._peers.look if self._store.is_shared else OWN_LOOK
+            await self._clock.wait(asyncio.Event(), look)
+            await self._attempt("gates", self.look_at_gates)
+            await self._attempt("peers", self._peers.refresh)
 
     async def _follow_clock(self) -> None:
         jump = self._clock.adjust(await self._store.database_now())

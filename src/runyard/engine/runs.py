@@ -164,7 +164,7 @@ class Runs:
         queued = state is RunState.QUEUED
         later = run.due_at if state is RunState.SCHEDULED else None
         if queued:
-            self._dispatcher.notice(run.gate_id, run.company_id)
+            self._dispatcher.expect(run.gate_id, run.company_id)
         moved = await self._store.runs.move(
             [
                 Move(

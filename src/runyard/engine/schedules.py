@@ -188,7 +188,7 @@ class Schedules:
         run = await self._run_for(schedule)
         following = next(fire_times(schedule, now), None)
         if run is not None:
-            self._dispatcher.notice(run.gate_id, run.company_id)
+            self._dispatcher.expect(run.gate_id, run.company_id)
         try:
             fired = await self._store.schedules.fire(schedule, following, now, run)
         finally:  # it may have been written although its answer got lost

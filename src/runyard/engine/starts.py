@@ -211,7 +211,7 @@ class Starts:
     ) -> Started:
         gates = {run.gate_id for run in runs if run.state is RunState.QUEUED}
         for gate in gates:  # before the write: the claim shares its group
-            self._dispatcher.notice(gate, company.id)
+            self._dispatcher.expect(gate, company.id)
         try:
             outcome = await self._store.runs.start(runs, key)
         finally:  # it may have been written although its answer got lost

@@ -14,13 +14,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from runyard.engine.clock import Clock
-from runyard.engine.ids import Ids
+from runyard.engine.foundation import Foundation
+from runyard.engine.news import Topic
 from runyard.model.companies import Company
 from runyard.model.errors import TokenNotFound, TokenRevoked, Unauthenticated
 from runyard.model.ids import CompanyId, TokenId
 from runyard.model.tokens import Role, Token, TokenKind
-from runyard.stores.base import Store
 
 SHARED_LIFE = timedelta(seconds=1)
 NOTE_EVERY = timedelta(minutes=1)
@@ -45,10 +44,11 @@ class _Known(msgspec.Struct):
 class Tokens:
     """Makes and recognises tokens."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
-        self._store = store
-        self._clock = clock
-        self._ids = ids
+    def __init__(self, foundation: Foundation) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._ids = foundation.ids
+        self._peers = foundation.peers
         self._known: dict[str, _Known] = {}
         self._uses: dict[TokenId, datetime] = {}
         self._revocations = 0
@@ -92,6 +92,11 @@ class Tokens:
         """Refuse it from now on; raises TokenNotFound."""
         if not await self._store.tokens.revoke(company, token, self._clock.now()):
             raise TokenNotFound(f"there is no token {token}")
+        self.forget()
+        self._peers.say(Topic.TOKENS)
+
+    def forget(self) -> None:
+        """Look every token up anew: one may have been revoked."""
         self._revocations += 1
         self._known.clear()
 

@@ -4,7 +4,9 @@ Nothing is kept for runs that nobody watches: publishing looks into two dictiona
 ring of the company's recent events to resume from, and a bounded queue each; a client that does
 not read gets `Resync` and the end of its stream, never more memory.
 
-On a shared database a run may end through another server; waiting then also looks once a second.
+On a shared database a run may end through another server, which tells of it; waiting also looks by
+itself now and then. What happens at another server is shown here as well: its servers are told which
+companies are followed where.
 """
 
 import asyncio
@@ -16,14 +18,16 @@ from datetime import timedelta
 import msgspec
 
 from runyard.engine.clock import Clock
+from runyard.engine.peers import Peers
 from runyard.model.ids import CompanyId, RunId
-from runyard.model.logs import LogLine
+from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Run
 from runyard.stores.base import Store
 
 RING = 10_000
 CLIENT_QUEUE = 256
-SHARED_LOOK = timedelta(seconds=1)
+MOST_LINES = 1_000
+"""Lines of one telling that are shown."""
 OWN_LOOK = timedelta(seconds=10)
 """How often a waiter looks for itself although every change should reach it."""
 
@@ -88,13 +92,20 @@ class Follower:
             return
         self._events.put_nowait(event)
 
+    def resync(self, event: Resync) -> None:
+        """Events may be missing. Followers of one run look for themselves."""
+        if self._run is None and not self._is_behind:
+            self._is_behind = True
+            self._events.put_nowait(event)
+
 
 class Watch:
     """Waiters and followers of runs."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, peers: Peers) -> None:
         self._store = store
         self._clock = clock
+        self._peers = peers
         self._sequence = 0
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._followers: dict[CompanyId, list[Follower]] = {}
@@ -102,10 +113,19 @@ class Watch:
 
     def is_followed(self, company: CompanyId) -> bool:
         """Whether anybody follows events of this company; if not, none need be made."""
+        return company in self._followers or self._peers.follow(company)
+
+    def is_followed_here(self, company: CompanyId) -> bool:
+        """Whether anybody at this server follows events of this company."""
         return company in self._followers
 
     def ended(self, runs: Sequence[RunId]) -> None:
         """These runs are final: wake whoever waits for them."""
+        self._peers.ended(runs)
+        self.heard_ended(runs)
+
+    def heard_ended(self, runs: Sequence[RunId]) -> None:
+        """These runs are final, here or through another server."""
         if not self._waiters:
             return
         for run in runs:
@@ -114,6 +134,11 @@ class Watch:
 
     async def changed(self, company: CompanyId, runs: Sequence[RunId]) -> None:
         """These runs changed: tell followers, if there are any."""
+        self._peers.changed(company, runs)
+        await self.show(company, runs)
+
+    async def show(self, company: CompanyId, runs: Sequence[RunId]) -> None:
+        """Tell those who follow here of runs that changed here or elsewhere."""
         if company not in self._followers:
             return
         for run in await self._store.runs.find_many(company, runs):
@@ -128,11 +153,32 @@ class Watch:
 
     def logged(self, company: CompanyId, run: RunId, lines: tuple[LogLine, ...]) -> None:
         """A run logged lines."""
+        if lines:
+            self._peers.logged(company, run, lines[0].number, lines[-1].number)
         if company in self._followers:
             self._publish(company, run, Lines(sequence=self._next(), run_id=run, lines=lines))
 
+    async def show_lines(self, company: CompanyId, run: RunId, first: int, last: int) -> None:
+        """Tell those who follow here of lines that a run logged elsewhere."""
+        if company not in self._followers:
+            return
+        count = min(last - first + 1, MOST_LINES)
+        lines = await self._store.logs.read(
+            company, run, at_least=LogLevel.TRACE, after=first - 1, limit=count
+        )
+        if lines and company in self._followers:
+            event = Lines(sequence=self._next(), run_id=run, lines=tuple(lines))
+            self._publish(company, run, event)
+
     def progressed(self, company: CompanyId, run: RunId, done: float, total: float | None) -> None:
         """A run reported progress."""
+        self._peers.progressed(company, run, done, total)
+        self.show_progress(company, run, done, total)
+
+    def show_progress(
+        self, company: CompanyId, run: RunId, done: float, total: float | None
+    ) -> None:
+        """Tell those who follow here how far a run is, here or elsewhere."""
         if company in self._followers:
             event = Progressed(sequence=self._next(), run_id=run, done=done, total=total)
             self._publish(company, run, event)
@@ -141,7 +187,6 @@ class Watch:
         """The run once it is final, or as it is when the time is over."""
         waiter = asyncio.Event()
         deadline = self._clock.monotonic() + patience
-        longest = SHARED_LOOK if self._store.is_shared else OWN_LOOK
         try:
             while True:
                 # Whoever was woken is forgotten, but the run may not have ended after all.
@@ -152,7 +197,7 @@ class Watch:
                 left = deadline - self._clock.monotonic()
                 if run is None or run.is_final or left <= timedelta():
                     return run
-                await self._clock.wait(waiter, min(left, longest))
+                await self._clock.wait(waiter, min(left, self.look))
         finally:
             waiters = self._waiters.get(run_id, [])
             if waiter in waiters:
@@ -161,9 +206,28 @@ class Watch:
                     del self._waiters[run_id]
 
     @property
+    def look(self) -> timedelta:
+        """How often whoever waits for a change looks by itself."""
+        return self._peers.look if self._store.is_shared else OWN_LOOK
+
+    @property
     def hears_everything(self) -> bool:
         """Whether all changes pass through this process; if not, followers must also look."""
         return not self._store.is_shared
+
+    def heard_of_any(self) -> None:
+        """Any run may have ended: whoever waits looks."""
+        for run in list(self._waiters):
+            self.heard_ended((run,))
+
+    def missed(self) -> None:
+        """What happened at other servers may have been missed: followers start anew."""
+        self.heard_of_any()
+        for company, followers in self._followers.items():
+            event = Resync(sequence=self._next())
+            self._rings.pop(company, None)
+            for follower in list(followers):
+                follower.resync(event)
 
     @contextmanager
     def following(
@@ -173,7 +237,7 @@ class Watch:
         follower = Follower(run)
         for event in self._missed(company, run, after):
             follower.resume(event)
-        self._followers.setdefault(company, []).append(follower)
+        self._join(company, follower)
         try:
             yield follower
         finally:
@@ -187,11 +251,18 @@ class Watch:
             return [] if after == self._sequence else [Resync(sequence=self._sequence)]
         return [e for e, of in ring if e.sequence > after and (run is None or of == run)]
 
+    def _join(self, company: CompanyId, follower: Follower) -> None:
+        is_first = company not in self._followers
+        self._followers.setdefault(company, []).append(follower)
+        if is_first:
+            self._peers.follows(self._followers)
+
     def _leave(self, company: CompanyId, follower: Follower) -> None:
         followers = self._followers[company]
         followers.remove(follower)
         if not followers:
             del self._followers[company]
+            self._peers.follows(self._followers)
             self._rings.pop(company, None)
             # What happens while nobody follows is not kept: going on from here leads to Resync.
             self._next()

@@ -97,11 +97,11 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         listening = listening_socket(settings.host, settings.port)
         opened.enter_context(contextlib.closing(listening))
         store = await opened.enter_async_context(open_store(settings))
+        local = local_url(settings, listening)
         engine = await opened.enter_async_context(
-            Engine(store, SystemClock(), engine_settings(settings))
+            Engine(store, SystemClock(), engine_settings(settings, local))
         )
         await write_first_token(engine, settings.data)
-        local = local_url(settings, listening)
         house = furnished(engine, settings, settings.public_url or local)
         gateway = await opened.enter_async_context(Gateway(engine))
         app = all_doors(house, gateway)
@@ -184,10 +184,12 @@ def known_schemas() -> dict[str, int]:
     return {**sqlite.known_schemas(), **postgres.known_schemas()}
 
 
-def engine_settings(settings: Settings) -> EngineSettings:
-    """What the engine needs to know of the settings."""
+def engine_settings(settings: Settings, local: str) -> EngineSettings:
+    """What the engine needs to know of the settings, and of the address that the server has got."""
     return EngineSettings(
-        server=settings.name,
+        server=settings.server_name or f"{socket.gethostname()}:{urlsplit(local).port}",
+        is_name_given=bool(settings.server_name),
+        address=settings.public_url or local,
         lease=settings.lease,
         ageing=settings.ageing,
         login_idle=settings.login_idle,

@@ -7,7 +7,6 @@ capitals), else it is the default. The docstring below a field is its entry in `
 import ipaddress
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -96,11 +95,6 @@ class Settings:
     def scheme(self) -> str:
         """What callers speak, as far as this server goes."""
         return "https" if self.tls_cert is not None else "http"
-
-    @property
-    def name(self) -> str:
-        """The server's name among those that share its database."""
-        return self.server_name or f"{socket.gethostname()}:{self.port}"
 
 
 def read_settings(

@@ -56,6 +56,7 @@ from runyard.model.tasks import Declaration, Gate, Task, Version
 from runyard.model.tokens import Role, Token
 from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
+from runyard.stores.peering import Peering
 
 INLINE_LIMIT = 32 * 1024
 """Values up to this many bytes stand in the database; larger ones in the blob store."""
@@ -851,6 +852,8 @@ class Store(Protocol):
     """Rose durably when this store was opened; no two opens ever share one."""
     is_shared: bool
     """Whether other servers may use the same database at the same time (PostgreSQL)."""
+    peering: Peering | None
+    """How it reaches these; None exactly when the database is not shared."""
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""

@@ -26,9 +26,6 @@ from runyard.web.authentication import authenticate
 from runyard.web.events import EventStream, ServerSentEvent
 from runyard.web.requests import Request
 
-LOOK = timedelta(seconds=1)
-"""How often a stream looks by itself when other servers change runs too."""
-
 _LINES_AT_ONCE = 500
 
 Events = AsyncGenerator[ServerSentEvent, None]
@@ -66,6 +63,12 @@ class _Story:
         self._told = told
         """Number of the last log line that was told."""
 
+    @property
+    def _look(self) -> timedelta | None:
+        """How often it looks by itself, since other servers change runs too."""
+        watch = self._engine.watch
+        return None if watch.hears_everything else watch.look
+
     async def events(self) -> Events:
         """All that is still to be told, until the run has ended."""
         with self._engine.watch.following(self._company.id, self._run_id) as follower:
@@ -74,7 +77,7 @@ class _Story:
                 yield event
             yield await self._state(run)
             while not run.is_final:
-                happened = await _next(follower, looking=not self._engine.watch.hears_everything)
+                happened = await _next(follower, self._look)
                 if isinstance(happened, Lines):
                     for event in self._untold(happened.lines):
                         yield event
@@ -140,12 +143,12 @@ async def _company_events(request: Request, life: str, after: int | None) -> Eve
 _RESYNC = ServerSentEvent("resync", shapes.Resync())
 
 
-async def _next(follower: Follower, *, looking: bool) -> Event | None:
+async def _next(follower: Follower, look: timedelta | None) -> Event | None:
     """What happened next, or None when it is time to look by oneself."""
-    if not looking:
+    if look is None:
         return await follower.next()
     try:
-        async with asyncio.timeout(LOOK.total_seconds()):
+        async with asyncio.timeout(look.total_seconds()):
             return await follower.next()
     except TimeoutError:
         return None

@@ -8,6 +8,7 @@
     writer       what waits, and which two groups are under way
     readers      a few connections, each carrying as many queries at once as come
     database     writing and reading as the table code sees them
+    peering      what the servers of one database tell each other, and who of them is there
     connecting   settings of a connection, and what is refused
     schema       migrations under one advisory lock
     store        opening and closing it all

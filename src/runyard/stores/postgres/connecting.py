@@ -42,6 +42,14 @@ FOR_READING = (
     "SET default_transaction_read_only = on",
     "SET statement_timeout = '30s'",
 )
+FOR_LISTENING = (
+    *_COMMON,
+    "SET statement_timeout = '10s'",
+    # A server whose machine lost its power does not keep its name for hours.
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+)
 
 
 class DatabaseRefused(RunyardError):

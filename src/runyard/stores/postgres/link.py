@@ -3,12 +3,13 @@
 A *flight* is a list of prepared statements followed by one synchronisation. The next flight may be
 sent before the last one has landed. No task waits on the socket: the event loop calls back when
 bytes are there, and a whole flight costs one callback. That is several times cheaper than a cursor
-per statement, and the same class serves readers and writers.
+per statement, and the same class serves readers, writers and whoever listens to what other servers
+tell.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -69,6 +70,9 @@ class Link:
         self._prepared: set[bytes] = set()
         self._flights: deque[Flight] = deque()
         self.is_open = True
+        self.closed = asyncio.Event()
+        self.hear: Callable[[str], None] | None = None
+        """Gets whatever is told on the channels that this link listens to."""
         self.backend = self._wire.backend_pid
         self._wire.enter_pipeline_mode()
         self._loop.add_reader(self._descriptor, self._receive)
@@ -128,6 +132,7 @@ class Link:
         try:
             self._wire.consume_input()
             self._take_results()
+            self._take_news()
         except psycopg.Error as lost:
             self._lose(str(lost))
 
@@ -141,6 +146,11 @@ class Link:
                 _land(self._flights.popleft())
             else:
                 self._keep(result, self._flights[0])
+
+    def _take_news(self) -> None:
+        if self.hear is not None:
+            while (news := self._wire.notifies()) is not None:
+                self.hear(news.extra.decode())
 
     def _keep(self, result: PGresult, flight: Flight) -> None:
         prepared = flight.expected.popleft() if flight.expected else None
@@ -170,6 +180,7 @@ class Link:
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._wire.finish()
+        self.closed.set()
         flights, self._flights = self._flights, deque()
         for flight in flights:
             if not flight.landed.done():

@@ -25,9 +25,11 @@ from runyard.stores.base import (
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
+from runyard.stores.peering import Peering
 from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
 from runyard.stores.postgres.database import PostgresDatabase
 from runyard.stores.postgres.lane import Lane
+from runyard.stores.postgres.peering import PostgresPeering
 from runyard.stores.postgres.readers import Readers
 from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
@@ -64,6 +66,7 @@ class PostgresStore:
         db: PostgresDatabase,
         logs: PostgresDatabase,
         readers: Readers,
+        peering: Peering,
         blobs_folder: Path,
         opening: "Opening",
     ) -> None:
@@ -83,6 +86,7 @@ class PostgresStore:
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
+        self.peering: Peering | None = peering
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""
@@ -110,6 +114,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what is under way, then let go."""
+        if self.peering is not None:
+            await self.peering.close()
         await self._db.close()
         await self._logs.close()
         await self._readers.close()
@@ -150,7 +156,8 @@ async def open_postgres(url: str, folder: Path) -> PostgresStore:
     readers = Readers(connector, _READERS)
     db = PostgresDatabase(Writer(lanes, shapes), readers, queries, shapes)
     logs = PostgresDatabase(Writer([log_lane], log_shapes), readers, log_queries, log_shapes)
-    return PostgresStore(db, logs, readers, folder / "blobs", opening)
+    peering = PostgresPeering(db, connector, shapes)
+    return PostgresStore(db, logs, readers, peering, folder / "blobs", opening)
 
 
 def _of_lanes(shapes: Mapping[str, Shape]) -> Mapping[str, Shape]:

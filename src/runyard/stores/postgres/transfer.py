@@ -45,6 +45,7 @@ from runyard.stores.transfer import (
 OWN_TABLES: Mapping[str, str] = {
     "migrations": "says how this very database came to its schema",
     "lanes": "book of the connections that write to this very database",
+    "servers": "says who is connected to this very database",
 }
 """Tables that are not carried, and why."""
 

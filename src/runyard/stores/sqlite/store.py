@@ -29,6 +29,7 @@ from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
+from runyard.stores.peering import Peering
 from runyard.stores.queries import Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
@@ -53,6 +54,7 @@ class SqliteStore:
     """A SQLite database that has been opened."""
 
     is_shared = False
+    peering: Peering | None = None
 
     def __init__(
         self, db: SqliteDatabase, logs: SqliteDatabase, folder: Path, welcome: Welcome, lock: int

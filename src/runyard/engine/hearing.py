@@ -1,0 +1,90 @@
+"""What becomes of news from other servers.
+
+What concerns runs is acted upon in the turn of the loop in which it arrives: a dispatcher that is told
+of waiting runs claims at once, and whoever waits for a run is woken. What needs a look at the
+database is gathered and looked at by one loop, so that a burst of news costs one look.
+"""
+
+import asyncio
+
+from runyard.engine.clock import Clock
+from runyard.engine.foundation import Foundation
+from runyard.engine.maintenance import Maintenance
+from runyard.engine.news import LoggedLines, News, Progress, Topic
+from runyard.engine.tokens import Tokens
+from runyard.model.errors import RunyardError
+from runyard.model.ids import CompanyId, RunId
+from runyard.telemetry import MAINTENANCE_FAILED, emit
+
+
+class Hearing:
+    """Acts upon what other servers tell."""
+
+    def __init__(self, foundation: Foundation, maintenance: Maintenance, tokens: Tokens) -> None:
+        self._clock: Clock = foundation.clock
+        self._dispatcher = foundation.dispatcher
+        self._directory = foundation.directory
+        self._watch = foundation.watch
+        self._maintenance = maintenance
+        self._tokens = tokens
+        self._wakeup = asyncio.Event()
+        self._topics = Topic(0)
+        self._changed: dict[RunId, CompanyId] = {}
+        self._logged: list[LoggedLines] = []
+        self._progress: list[Progress] = []
+
+    def hear(self, news: News) -> None:
+        """Something was told."""
+        if news.gates:
+            self._dispatcher.hear(news.gates)
+        if news.ended:
+            self._watch.heard_ended(news.ended)
+        for company, runs in news.changed:
+            if self._watch.is_followed_here(company):
+                self._changed.update(dict.fromkeys(runs, company))
+        for lines in news.logged:
+            if self._watch.is_followed_here(lines.company_id):
+                self._logged.append(lines)
+        self._progress.extend(news.progress)
+        topics = Topic(news.topics)
+        if topics & Topic.TOKENS:
+            self._tokens.forget()
+        self._topics |= topics & (Topic.DIRECTORY | Topic.ALL)
+        if self._topics or self._changed or self._logged or self._progress:
+            self._wakeup.set()
+
+    def missed(self) -> None:
+        """News may have been lost: look at everything."""
+        self._tokens.forget()
+        self._watch.missed()
+        self._topics |= Topic.ALL
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Look at what was told of until cancelled."""
+        while True:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            try:
+                await self._look()
+            except (
+                RunyardError
+            ) as problem:  # the database is away: the next look of everybody's comes
+                emit(MAINTENANCE_FAILED, duty="news", detail=problem.detail)
+
+    async def _look(self) -> None:
+        topics, self._topics = self._topics, Topic(0)
+        if topics & (Topic.DIRECTORY | Topic.ALL):
+            await self._maintenance.look_at_gates()
+        if topics & Topic.ALL:
+            self._watch.heard_of_any()
+            self._maintenance.expect()
+        changed, self._changed = self._changed, {}
+        logged, self._logged = self._logged, []
+        progress, self._progress = self._progress, []
+        for company in set(changed.values()):
+            await self._watch.show(company, [r for r, of in changed.items() if of == company])
+        for lines in logged:
+            await self._watch.show_lines(lines.company_id, lines.run_id, lines.first, lines.last)
+        for said in progress:
+            self._watch.show_progress(said.company_id, said.run_id, said.done, said.total)

@@ -1,0 +1,190 @@
+"""Telling other servers of one database something, and hearing from them.
+
+One connection of its own does both, outside of every group of writing: a NOTIFY inside one would
+make all committing servers wait for each other. It also holds the lock that stands for the server's
+name. When it breaks it is opened again, and what was told meanwhile is lost.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import psycopg
+
+from runyard.model.errors import StorageUnavailable
+from runyard.model.servers import Server
+from runyard.stores.base import WriteClass
+from runyard.stores.codes import instant, instant_or_none, micros
+from runyard.stores.postgres.connecting import (
+    FOR_LISTENING,
+    Connector,
+    DatabaseRefused,
+    pause,
+)
+from runyard.stores.postgres.link import Bound, Link, LinkLost, Prepared, Rows
+from runyard.stores.postgres.statements import Shape
+from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+
+_LISTEN = Bound(Prepared(b"listen", b"LISTEN runyard"))
+_FIRST_BACK_OFF = 0.05
+_LONGEST_BACK_OFF = 1.0
+_BEFORE_NEXT_TRY = 5.0
+_BETWEEN_TELLINGS = 0.01
+"""NOTIFY takes a lock that all who use it wait for; every one also wakes every server."""
+
+_Lost = (LinkLost, psycopg.Error, DatabaseRefused)
+
+
+class PostgresPeering:
+    """A server's connection to the others."""
+
+    def __init__(self, db: Database, connector: Connector, shapes: Mapping[str, Shape]) -> None:
+        self._db = db
+        self._connector = connector
+        self._shapes = shapes
+        self._link: Link | None = None
+        self._entered: Server | None = None
+        self._attending = False
+        self._named: Link | None = None
+        """The connection that holds the name."""
+        self._told_at = 0.0
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether news that are told now would arrive here."""
+        return self._attending and self._link is not None and self._link.is_open
+
+    async def enter(self, server: Server) -> bool:
+        """Take a name and be listed under it; False when a server that is connected has it."""
+        try:
+            if not await self._take_name(await self._connected(), server.name):
+                return False
+        except _Lost as problem:
+            raise StorageUnavailable(f"the database cannot be listened to: {problem}") from problem
+        self._entered = server
+        row = (
+            server.name,
+            server.incarnation,
+            server.address,
+            server.version,
+            micros(server.started_at),
+        )
+        await self._write("enter_server", row)
+        return True
+
+    async def leave(self, at: datetime) -> None:
+        """Be listed as stopped, and let the name go."""
+        server, self._entered = self._entered, None
+        if server is None:
+            return
+        await self._write("leave_server", (server.name, server.incarnation, micros(at)))
+        await self._ask("drop_name", server.name)
+        self._named = None
+
+    async def servers(self) -> list[Server]:
+        """Every server that was ever here and is not forgotten, by name."""
+        return [_server_from(row) for row in await self._db.all("list_servers")]
+
+    async def forget(self, seen_before: datetime) -> None:
+        """Take servers off the list that are not connected and were last seen before this instant."""
+        for server in await self.servers():
+            if not server.is_connected and server.seen_at < seen_before:
+                await self._write("forget_server", (server.name, micros(seen_before)))
+
+    async def tell(self, news: str) -> bool:
+        """Tell all servers that listen, this one included; False when it cannot be told now."""
+        loop = asyncio.get_running_loop()
+        if (early := self._told_at + _BETWEEN_TELLINGS - loop.time()) > 0:
+            await pause(early)
+        self._told_at = loop.time()
+        return await self._ask("tell", news) is not None
+
+    async def attend(self, hear: Callable[[str], None], begun: Callable[[], None]) -> None:
+        """Listen until cancelled, connecting again and again."""
+        back_off = _FIRST_BACK_OFF
+        try:
+            while True:
+                try:
+                    link = await self._connected()
+                    link.hear = hear
+                    await link.send([_LISTEN])
+                except _Lost:
+                    await self._drop()
+                    await pause(back_off)
+                    back_off = min(2 * back_off, _LONGEST_BACK_OFF)
+                    continue
+                back_off = _FIRST_BACK_OFF
+                self._attending = True
+                begun()
+                await self._stay(link)
+                self._attending = False
+        finally:
+            self._attending = False
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._drop()
+
+    async def _connected(self) -> Link:
+        if self._link is None or not self._link.is_open:
+            self._link = await self._connector.open_link(FOR_LISTENING)
+        return self._link
+
+    async def _stay(self, link: Link) -> None:
+        """Until the connection breaks. The one before may have broken so that the database does not
+        know it yet: then our name is still that one's for a moment.
+        """
+        while link.is_open:
+            is_ours = self._entered is None or await self._kept_name(link, self._entered.name)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if is_ours else _BEFORE_NEXT_TRY):
+                    await link.closed.wait()
+
+    async def _kept_name(self, link: Link, name: str) -> bool:
+        try:
+            return await self._take_name(link, name)
+        except _Lost:
+            return False
+
+    async def _take_name(self, link: Link, name: str) -> bool:
+        if self._named is not link:
+            [[row]] = await link.send([self._bound("take_name", name)])
+            if row[0]:
+                self._named = link
+        return self._named is link
+
+    async def _ask(self, query: str, value: str) -> Rows | None:
+        link = self._link
+        if link is None:
+            return None
+        try:
+            [rows] = await link.send([self._bound(query, value)])
+        except (LinkLost, psycopg.Error):
+            return None
+        return rows
+
+    async def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _write(self, query: str, row: Row) -> None:
+        statement = Statement(query, (row,))
+        await self._db.write(a_piece(WriteClass.MAINTENANCE, statement))
+
+    def _bound(self, query: str, value: str) -> Bound:
+        return self._shapes[query].bound_row((value,))
+
+
+def _server_from(row: Row) -> Server:
+    return Server(
+        name=row[0],
+        incarnation=row[1],
+        address=row[2],
+        version=row[3],
+        started_at=instant(row[4]),
+        seen_at=instant(row[5]),
+        left_at=instant_or_none(row[6]),
+        is_connected=bool(row[7]),
+    )
