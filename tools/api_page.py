@@ -13,7 +13,8 @@ INTRODUCTION = """\
 
 This page is made by `make docs` from the routes themselves. A test fails when the page is older than the routes. Every
 shape, with descriptions and examples, stands in the OpenAPI 3.1 document that a running server answers at
-`/runyard/v1/openapi.json`.
+`/runyard/v1/openapi.json`, and is shown to people, with a form that sends requests, at `/console/reference/native`
+([API reference pages](api-reference.md)).
 
 ## How to speak to it
 

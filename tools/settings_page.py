@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from runyard.server.settings import PREFIX, Settings
-from runyard.web.openapi import field_descriptions
+from runyard.web.schemas import field_descriptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

@@ -8,7 +8,7 @@ import pytest
 
 from runyard.server.settings import Settings, SettingsRefused, read_settings
 from runyard.surroundings import tool_variables
-from runyard.web.openapi import field_descriptions
+from runyard.web.schemas import field_descriptions
 from tools.settings_page import PAGE, page
 
 

@@ -53,8 +53,11 @@ class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong with one field of a request: where, what was seen, what is allowed."""
 
     field: str
+    """Where, such as `input.zip`."""
     seen: str
+    """What was there."""
     allowed: str
+    """What may be there."""
 
 
 class NotFound(RunyardError):

@@ -235,6 +235,9 @@ async def answering(app: App, settings: Settings, listening: socket.socket) -> A
             yield
         finally:
             http.should_exit = True
+            # Also when the block failed: a socket that is closed while the loop still listens on
+            # it would leave the loop deaf to whatever gets its number next.
+            await asyncio.wait([serving])
 
 
 # ---------------------------------------------------------------- the data folder

@@ -1,50 +1,81 @@
 """The OpenAPI 3.1 document of a door, made from the routes themselves.
 
 Shapes come from the structs that the routes read and write, their descriptions from the docstrings
-below the fields, summaries from the endpoints' docstrings. What is not declared on a route cannot
-be said about it here.
+below the fields, what an operation does from its endpoint's docstring, its title from the endpoint's
+name. What is not declared on a route cannot be said about it here; what all operations of a door
+have in common (how callers are let in, how problems look) the door says in `Title`.
 """
 
-import ast
 import inspect
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args, get_type_hints
 
 import msgspec
 
 from runyard.model.tokens import Permission
+from runyard.web.events import EVENT_STREAM
 from runyard.web.problems import Problem
 from runyard.web.responses import PROBLEM_JSON
 from runyard.web.routing import Route
+from runyard.web.schemas import Json, component, components, reference
 
-Json = dict[str, object]
 
-_REF = "#/components/schemas/{name}"
-_BEARER = "bearer"
+class SecurityScheme(msgspec.Struct, frozen=True, kw_only=True):
+    """How callers are let in."""
+
+    name: str
+    described: Json
+    """The scheme as OpenAPI has it."""
+
+
+BEARER = SecurityScheme(
+    name="bearer",
+    described={
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of kind `native`; `runyard token create native` makes one.",
+    },
+)
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What an error status means, and how the answer looks."""
+
+    meaning: str
+    example: Json
 
 
 class Title(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document says about itself."""
+    """What a document says about itself, and about all operations at once."""
 
     title: str
     version: str
     description: str
+    """Markdown."""
     tags: Mapping[str, str]
     """Headings and what stands below them."""
     params: Mapping[str, str]
     """Parameters of addresses and what they are."""
     examples: Mapping[type[msgspec.Struct], Json]
-    """A value for each shape that people should see one of."""
+    """A value of each shape that stands in a body or an answer."""
+    refusals: Mapping[int, Refusal]
+    """Every error status that the door answers with; which operation has which follows from its
+    route."""
+    failure: Refusal
+    """What is answered when something failed that must not."""
+    problem: type[msgspec.Struct] = Problem
+    """The shape of a problem."""
+    problem_media: str = PROBLEM_JSON.decode()
+    security: SecurityScheme = BEARER
+    tells_permissions: bool = True
+    """Whether operations say which permission they need."""
 
 
 def document(about: Title, prefix: str, routes: Sequence[Route]) -> Json:
     """The whole document."""
-    schemas = _schemas(routes, about.examples)
     paths: dict[str, Json] = {}
     for route in routes:
         path = paths.setdefault(f"{prefix}{route.path}", {})
-        path[route.method.lower()] = _operation(route, about.params, schemas)
+        path[route.method.lower()] = _operation(route, about)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -53,48 +84,67 @@ def document(about: Title, prefix: str, routes: Sequence[Route]) -> Json:
             "description": about.description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in about.tags.items()],
-        "security": [{_BEARER: []}],
+        "servers": [{"url": "/", "description": "This server."}],
+        "tags": [{"name": heading(name), "description": text} for name, text in about.tags.items()],
+        "security": [{about.security.name: []}],
         "paths": paths,
         "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                _BEARER: {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A token of kind native: runyard token create native",
-                }
-            },
+            "schemas": components(_shapes(about, routes), about.examples),
+            "responses": _shared_responses(about),
+            "securitySchemes": {about.security.name: about.security.described},
         },
     }
+
+
+def heading(tag: str) -> str:
+    """A tag as people read it."""
+    return tag[:1].upper() + tag[1:]
+
+
+def _shapes(about: Title, routes: Iterable[Route]) -> list[type[msgspec.Struct]]:
+    # The query's own schema is no component: nobody sends it as an object.
+    found = [about.problem]
+    for route in routes:
+        found += [
+            shape
+            for shape in (route.body, route.answer, *route.bodies, *route.answers)
+            if shape is not None
+        ]
+    return found
 
 
 # ---------------------------------------------------------------- operations
 
 
-def _operation(route: Route, params: Mapping[str, str], schemas: Json) -> Json:
-    summary, _, description = inspect.cleandoc(route.story.__doc__ or "").partition("\n")
-    needs = f"Permission: {route.permission}."
+def _operation(route: Route, about: Title) -> Json:
     operation: Json = {
         "operationId": route.name,
-        "tags": [route.tag],
-        "summary": summary.rstrip("."),
-        "description": f"{summary} {' '.join(description.split())}".strip() + f"\n\n{needs}",
+        "tags": [heading(route.tag)],
+        "summary": route.caption,
+        "description": _story(route, about),
         "parameters": [
-            *_path_params(route, params),
-            *_query_params(route, schemas),
+            *_path_params(route, about.params),
+            *_query_params(route),
             *_headers(route),
         ],
-        "responses": _responses(route),
+        "responses": _responses(route, about),
         "x-permission": str(route.permission),
     }
-    body = _request_body(route)
+    body = _request_body(route, about.examples)
     if body is not None:
         operation["requestBody"] = body
     if route.permission is Permission.PUBLIC:
         operation["security"] = []
     return operation
+
+
+def _story(route: Route, about: Title) -> str:
+    told = inspect.cleandoc(route.story.__doc__ or "")
+    if route.permission is Permission.PUBLIC:
+        return f"{told}\n\nOpen to everybody: no token is needed."
+    return (
+        f"{told}\n\nNeeds the permission `{route.permission}`." if about.tells_permissions else told
+    )
 
 
 def _path_params(route: Route, described: Mapping[str, str]) -> list[Json]:
@@ -110,33 +160,39 @@ def _path_params(route: Route, described: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def _query_params(route: Route, schemas: Json) -> list[Json]:
+def _query_params(route: Route) -> list[Json]:
     if route.query is None:
         return []
-    # The query's own schema is no component: nobody sends it as an object.
-    schema = schemas.pop(route.query.__name__, None) or _component(route.query)
-    assert isinstance(schema, dict)
-    return [
-        _query_param(name, field, name in schema["required"])
-        for name, field in schema["properties"].items()
-    ]
+    schema = component(route.query)
+    required, properties = schema["required"], schema["properties"]
+    assert isinstance(required, list)
+    assert isinstance(properties, dict)
+    return [_query_param(name, field, name in required) for name, field in properties.items()]
 
 
 def _query_param(name: str, field: Json, is_required: bool) -> Json:  # noqa: FBT001
-    field = dict(field)
+    field = _without_null(field)
     param: Json = {"name": name, "in": "query", "required": is_required}
     if "description" in field:
         param["description"] = field.pop("description")
-    options = field.pop("anyOf", None)
-    if isinstance(
-        options, list
-    ):  # a query has no null: leaving the parameter out is how it is said
-        field.pop("default", None)
-        field = {**field, **next(option for option in options if option.get("type") != "null")}
     if field.get("type") == "array":
         param |= {"style": "form", "explode": True}
     param["schema"] = field
     return param
+
+
+def _without_null(field: Json) -> Json:
+    """A query has no null: leaving a parameter out is how it is said."""
+    match field:
+        case {"type": [kind, "null"], **rest}:
+            found = {**rest, "type": kind}
+        case {"anyOf": [value, {"type": "null"}], **rest}:
+            assert isinstance(value, dict)
+            found = {**rest, **value}
+        case _:
+            return dict(field)
+    found.pop("default", None)
+    return found
 
 
 def _headers(route: Route) -> list[Json]:
@@ -152,11 +208,11 @@ def _headers(route: Route) -> list[Json]:
     ]
 
 
-def _request_body(route: Route) -> Json | None:
+def _request_body(route: Route, examples: Mapping[type[msgspec.Struct], Json]) -> Json | None:
     shapes = (route.body,) if route.body is not None else route.bodies
     content: Json = {media: {"schema": _media_schema(media)} for media in route.media}
     if shapes:
-        content["application/json"] = {"schema": _any_of(shapes)}
+        content["application/json"] = _content(shapes, examples)
     if not content:
         return None
     return {"required": not route.is_body_optional, "content": content}
@@ -169,26 +225,89 @@ def _media_schema(media: str) -> Json:
     return {"type": "string", "contentMediaType": media}
 
 
-def _responses(route: Route) -> Json:
+def _content(
+    shapes: Sequence[type[msgspec.Struct]], examples: Mapping[type[msgspec.Struct], Json]
+) -> Json:
+    """JSON of one of these shapes, with an example of each that has one."""
+    content: Json = {"schema": reference(shapes)}
+    shown = {
+        shape.__name__: {"summary": first_sentence(shape), "value": examples[shape]}
+        for shape in shapes
+        if shape in examples
+    }
+    if shown:
+        content["examples"] = shown
+    return content
+
+
+# ---------------------------------------------------------------- answers
+
+
+def _responses(route: Route, about: Title) -> Json:
+    responses: Json = {
+        str(status): _success(route, about.examples) for status in (route.status, *route.statuses)
+    }
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{_response_name(status)}"}
+        for status in _refusals(route)
+        if status in about.refusals
+    }
+    responses["default"] = {"$ref": f"#/components/responses/{_FAILURE}"}
+    return responses
+
+
+def _success(route: Route, examples: Mapping[type[msgspec.Struct], Json]) -> Json:
     shapes = (route.answer,) if route.answer is not None else route.answers
-    success: Json = {"description": "Done."}
+    if route.status == 204:
+        return {"description": "Done; the answer is empty."}
     content: Json = {}
     if shapes:
-        content["application/json"] = {"schema": _any_of(shapes)}
-    if route.answer_media != "application/json":
-        content[route.answer_media] = {"schema": {"type": "string"}}
-    if content:
-        success["content"] = content
-    responses: Json = {str(status): success for status in (route.status, *route.statuses)}
-    problem = {
-        "description": "Refused; the code says why.",
-        "content": {
-            PROBLEM_JSON.decode(): {"schema": {"$ref": _REF.format(name=Problem.__name__)}}
-        },
+        content["application/json"] = _content(shapes, examples)
+    if not shapes or route.answer_media != "application/json":
+        content[route.answer_media] = {"schema": {"type": _type_of(route.answer_media)}}
+    told = " Or: ".join(first_sentence(shape) for shape in shapes)
+    return {
+        "description": told or _MEDIA.get(route.answer_media, "The content."),
+        "content": content,
     }
-    responses |= {str(status): problem for status in _refusals(route)}
-    responses["default"] = problem
-    return responses
+
+
+_MEDIA = {
+    "application/json": "The document.",
+    EVENT_STREAM: "Server-sent events, as they happen.",
+}
+
+
+def _type_of(media: str) -> str:
+    return "object" if media == "application/json" else "string"
+
+
+def first_sentence(shape: type) -> str:
+    """What a struct's docstring begins with."""
+    return inspect.cleandoc(shape.__doc__ or shape.__name__).partition("\n")[0]
+
+
+_FAILURE = "Failed"
+
+
+def _response_name(status: int) -> str:
+    return f"Refused{status}"
+
+
+def _shared_responses(about: Title) -> Json:
+    told = {_response_name(status): refusal for status, refusal in about.refusals.items()}
+    return {
+        name: {
+            "description": refusal.meaning,
+            "content": {
+                about.problem_media: {
+                    "schema": reference([about.problem]),
+                    "examples": {about.problem.__name__: {"value": refusal.example}},
+                }
+            },
+        }
+        for name, refusal in {**told, _FAILURE: about.failure}.items()
+    }
 
 
 def _refusals(route: Route) -> list[int]:
@@ -205,80 +324,3 @@ def _refusals(route: Route) -> list[int]:
         (503, True),
     ]
     return [status for status, applies in statuses if applies]
-
-
-# ---------------------------------------------------------------- schemas
-
-
-def _any_of(shapes: Sequence[type[msgspec.Struct]]) -> Json:
-    refs: list[Json] = [{"$ref": _REF.format(name=shape.__name__)} for shape in shapes]
-    return refs[0] if len(refs) == 1 else {"anyOf": refs}
-
-
-def _schemas(routes: Iterable[Route], examples: Mapping[type[msgspec.Struct], Json]) -> Json:
-    wanted: dict[type[msgspec.Struct], None] = {Problem: None}
-    for route in routes:
-        for shape in (route.query, route.body, route.answer, *route.bodies, *route.answers):
-            if shape is not None:
-                wanted[shape] = None
-    _, components = msgspec.json.schema_components(list(wanted), ref_template=_REF)
-    for shape in _all_structs(wanted):
-        schema = components.get(shape.__name__)
-        if schema is not None:
-            _describe(schema, shape)
-            if shape in examples:
-                schema["examples"] = [examples[shape]]
-    return dict(components)
-
-
-def _component(shape: type[msgspec.Struct]) -> Json:
-    _, components = msgspec.json.schema_components([shape], ref_template=_REF)
-    schema: Json = components[shape.__name__]
-    _describe(schema, shape)
-    return schema
-
-
-def _describe(schema: Json, shape: type[msgspec.Struct]) -> None:
-    properties = schema.get("properties")
-    if isinstance(properties, dict):
-        for name, text in field_descriptions(shape).items():
-            if name in properties:
-                properties[name].setdefault("description", text)
-
-
-def _all_structs(roots: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
-    """These structs and all that stand in their fields, at any depth."""
-    found: dict[type[msgspec.Struct], None] = {}
-    waiting: list[object] = list(roots)
-    while waiting:
-        annotation = waiting.pop()
-        waiting.extend(get_args(annotation))
-        is_struct = isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
-        if is_struct and annotation not in found:
-            found[annotation] = None  # type: ignore[index]
-            waiting.extend(get_type_hints(annotation).values())
-    return list(found)
-
-
-def field_descriptions(kind: type) -> dict[str, str]:
-    """What the docstrings below the fields of a class, and of its ancestors, say."""
-    found: dict[str, str] = {}
-    for ancestor in reversed(kind.__mro__):
-        if ancestor.__module__.startswith("runyard."):
-            found |= _own_field_descriptions(ancestor)
-    return found
-
-
-def _own_field_descriptions(kind: type) -> dict[str, str]:
-    [definition] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
-    found = {}
-    for field, below in zip(definition.body, definition.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(below.value.value).split())
-    return found

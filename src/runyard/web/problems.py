@@ -35,13 +35,21 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An error in the form of RFC 9457, with a word for programs and the fields at fault."""
 
     type: str
+    """`urn:runyard:problem:` and the code."""
     title: str
+    """What the code means, the same every time."""
     status: int
+    """The HTTP status."""
     detail: str
+    """What happened this time."""
     code: str
+    """A word for programs, such as `run_not_found`."""
     problems: tuple[errors.FieldProblem, ...] = ()
+    """What is wrong with which field."""
     file: str | None = None
+    """Of refused code: the file inside the bundle."""
     line: int | None = None
+    """Of refused code: the line in that file."""
 
 
 def status_of(kind: type[errors.RunyardError]) -> int:

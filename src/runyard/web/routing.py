@@ -37,6 +37,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     hot: HotEndpoint | None = None
     """Instead of `endpoint`."""
     tag: str
+    title: str = ""
+    """What people call it in the reference; the endpoint's name in words unless told otherwise."""
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     """JSON that it reads. A union of shapes stands in `bodies` instead."""
@@ -58,6 +60,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The route's name in the OpenAPI document and in metrics."""
         return self.story.__name__
+
+    @property
+    def caption(self) -> str:
+        """What people call it."""
+        return self.title or self.name.replace("_", " ").capitalize()
 
     @property
     def story(self) -> Callable[..., object]:

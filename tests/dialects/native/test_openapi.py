@@ -15,8 +15,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from runyard.dialects.native.examples import EXAMPLES
+from runyard.dialects.native.examples import EXAMPLES, REFUSALS
 from runyard.dialects.native.routes import PREFIX, ROUTES, openapi_document
 from tests.dialects.native.conftest import Place
 
@@ -32,6 +33,44 @@ def test_every_route_is_in_the_document() -> None:
 
     assert told == {(route.method, f"{PREFIX}{route.path}") for route in ROUTES}
     assert DOCUMENT["openapi"] == "3.1.0"
+
+
+def test_the_document_is_valid() -> None:
+    OPENAPI_31_VALIDATOR.validate(DOCUMENT)
+
+
+def test_every_body_and_every_answer_has_an_example() -> None:
+    lacking = [
+        (route.name, shape.__name__)
+        for route in ROUTES
+        for shape in (route.body, route.answer, *route.bodies, *route.answers)
+        if shape is not None and shape not in EXAMPLES
+    ]
+
+    assert lacking == []
+
+
+def test_every_refusal_has_the_status_that_its_example_says() -> None:
+    assert {status: refusal.example["status"] for status, refusal in REFUSALS.items()} == {
+        status: status for status in REFUSALS
+    }
+
+
+def test_every_operation_says_what_it_needs_and_how_it_refuses() -> None:
+    for item in DOCUMENT["paths"].values():
+        for operation in item.values():
+            is_public = operation["x-permission"] == "public"
+            assert operation.get("security", DOCUMENT["security"]) == (
+                [] if is_public else [{"bearer": []}]
+            )
+            refused = {
+                status: answer["$ref"].rpartition("/")[2]
+                for status, answer in operation["responses"].items()
+                if "$ref" in answer
+            }
+            assert refused.pop("default") == "Failed"
+            assert refused == {status: f"Refused{status}" for status in refused}
+            assert ("401" in refused) is not is_public
 
 
 def test_every_operation_and_every_parameter_is_described() -> None:

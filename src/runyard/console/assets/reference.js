@@ -44,7 +44,7 @@ async function show(place) {
   description.servers = [{ url: location.origin }];
   const elements = document.createElement("elements-api");
   elements.setAttribute("router", "hash");
-  elements.setAttribute("layout", "sidebar");
+  elements.setAttribute("layout", innerWidth < 800 ? "responsive" : "sidebar");
   elements.setAttribute("apiDescriptionDocument", JSON.stringify(description));
   place.replaceChildren(elements);
 }

@@ -1,10 +1,20 @@
-"""One example of each shape that people send or read first; the OpenAPI document shows them."""
+"""One example of each shape that stands in a body or an answer, and of each refusal.
+
+The OpenAPI document shows them. They are one little world: the same company, task and run appear
+in all of them.
+"""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
 
+from runyard.model import errors
 from runyard.protocol import shapes, user_shapes
+from runyard.web.errors import MediaTypeRefused
+from runyard.web.openapi import Refusal
+from runyard.web.problems import problem_from, unexpected_problem
+from runyard.web.requests import SEND_JSON
 
 Json = dict[str, object]
 
@@ -78,6 +88,120 @@ _RUN: Json = {
     ],
 }
 
+_DETAILS = ("input", "outputs", "error", "attempts")
+"""What a list of runs leaves out."""
+
+_COMPANY: Json = {
+    "id": 1,
+    "uuid": "018f6b2e-7c3a-7b1e-9d7a-2f1f5f0c9a01",
+    "slug": "acme",
+    "name": "Acme",
+    "time_zone": "Europe/Prague",
+    "runnable": True,
+    "default_priority": 50,
+    "retention": "P30D",
+    "queue_cap": 1000000,
+    "weight": 1,
+    "created_at": _AT,
+}
+
+_TOKEN: Json = {
+    "id": 3,
+    "kind": "native",
+    "company": "acme",
+    "role": "operator",
+    "name": "ci",
+    "last_characters": "jrx6",
+    "created_at": _AT,
+    "expires_at": "2026-05-30T08:00:00Z",
+    "revoked_at": None,
+    "last_used_at": "2026-03-01T09:12:00Z",
+}
+
+_REMOTE_TOKEN: Json = {
+    **_TOKEN,
+    "id": 4,
+    "kind": "remote-control",
+    "name": "remote control",
+    "expires_at": None,
+    "last_used_at": None,
+}
+
+_USER: Json = {
+    "id": 6,
+    "email": "ann@example.com",
+    "name": "Ann",
+    "home_company": "acme",
+    "roles": [{"company": "acme", "role": "operator"}],
+    "has_password": False,
+    "disabled_at": None,
+    "created_at": _AT,
+}
+
+_SETUP_LINK: Json = {
+    "url": "https://runyard.example/console/setup/<43 letters and digits>",
+    "expires_at": "2026-03-04T08:00:00Z",
+}
+
+_VERSION: Json = {
+    "id": 31,
+    "number": 3,
+    "bundle_digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    **{name: _TASK[name] for name in ("inputs", "outputs", "policies", "requirements")},
+    "created_at": _AT,
+}
+
+_STARTED: Json = {"id": 1041, "public_id": "AZUPo1sAfEqLz0s9fWmQ3g", "state": "queued"}
+
+_FILE: Json = {
+    "id": 17,
+    "run_id": 1041,
+    "name": "report.csv",
+    "content_type": "text/csv",
+    "size": 48213,
+    "digest": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "created_at": _AT,
+}
+
+_SCHEDULE: Json = {
+    "id": 5,
+    "name": "every morning",
+    "task": {"id": 12, "name": "Zip code"},
+    "kind": "cron",
+    "cron": "0 8 * * 1-5",
+    "time_zone": "Europe/Prague",
+    "interval": None,
+    "input": {"zip": "76131"},
+    "priority": None,
+    "enabled": True,
+    "next_fire_at": "2026-03-02T07:00:00Z",
+    "last_fire_at": None,
+    "created_at": _AT,
+    "upcoming": ["2026-03-02T07:00:00Z", "2026-03-03T07:00:00Z"],
+}
+
+_WORKER: Json = {
+    "id": 2,
+    "company": None,
+    "name": "yard-1",
+    "state": "allowed",
+    "online": True,
+    "busy": 1,
+    "slots": 4,
+    "labels": ["linux"],
+    "version": "0.1.0",
+    "host": "yard-1",
+    "os": "Linux 6.1",
+    "draining": False,
+    "created_at": _AT,
+    "last_seen_at": "2026-03-01T09:12:00Z",
+}
+
+
+def _page(item: Json) -> Json:
+    return {"items": [item], "next": None, "total": 1, "total_is_exact": True}
+
+
 EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
     shapes.CompanyChange: {"retention": "P30D", "weight": 2},
@@ -99,7 +223,7 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
             {"task": "Zip code", "input": {"zip": "10001"}},
         ]
     },
-    shapes.StartedRun: {"id": 1041, "public_id": "AZUPo1sAfEqLz0s9fWmQ3g", "state": "queued"},
+    shapes.StartedRun: _STARTED,
     shapes.Run: _RUN,
     shapes.Task: _TASK,
     shapes.Restart: {"parked": False, "same_version": False},
@@ -111,4 +235,143 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
         "input": {"zip": "76131"},
     },
     shapes.ScheduleChange: {"enabled": False},
+    shapes.Company: _COMPANY,
+    user_shapes.User: _USER,
+    user_shapes.UserPage: _page(_USER),
+    user_shapes.CreatedUser: {**_USER, "setup_link": _SETUP_LINK},
+    user_shapes.SetupLink: _SETUP_LINK,
+    shapes.CompanyPage: _page(_COMPANY),
+    shapes.Token: _TOKEN,
+    shapes.TokenPage: _page(_TOKEN),
+    shapes.CreatedToken: {**_TOKEN, "secret": "ryd_native_<60 letters and digits>jrx6"},
+    shapes.AllowControl: {"allow": "token"},
+    shapes.RemoteControl: {
+        "allowed": True,
+        "token": _REMOTE_TOKEN,
+        "url": "https://runyard.example/api/remote/acme",
+        "secret": "ryd_remote_<60 letters and digits>jrx6",
+    },
+    shapes.Orchestrator: {
+        "runnable": True,
+        "queued": 12,
+        "running": 4,
+        "scheduled": 2,
+        "parked": 0,
+        "waiting": 0,
+        "changed_at": _AT,
+        "changed_by": "native token ...jrx6",
+    },
+    shapes.TaskPage: _page(_TASK),
+    shapes.Version: _VERSION,
+    shapes.VersionPage: _page(_VERSION),
+    shapes.KillReport: {"killed": [1041, 1042], "unconfirmed": [], "confirmed": True},
+    shapes.CleanReport: {"cancelled": 12},
+    shapes.DeployReport: {
+        "bundle": "examples",
+        "bundle_digest": _VERSION["bundle_digest"],
+        "tasks": [{"change": "changed", "task": _TASK}],
+    },
+    shapes.StartedRuns: {"runs": [_STARTED, {**_STARTED, "id": 1042}]},
+    shapes.RunPage: _page({name: _RUN[name] for name in _RUN if name not in _DETAILS}),
+    shapes.RunHistory: {
+        "moments": [
+            {"at": at, "state": state, "cause": cause, "attempt": attempt, "note": None}
+            for at, state, cause, attempt in (
+                (_AT, "queued", None, 0),
+                ("2026-03-01T08:00:00.002Z", "running", None, 1),
+                ("2026-03-01T08:00:00.031Z", "completed", "returned", 1),
+            )
+        ],
+        "restarts": 0,
+        "origin": 1041,
+    },
+    shapes.KilledRun: {
+        "confirmed": True,
+        "run": {
+            **{name: _RUN[name] for name in _RUN if name not in _DETAILS},
+            "state": "cancelled",
+            "cause": "killed_outside",
+        },
+    },
+    shapes.LogPage: {
+        "lines": [
+            {"number": 1, "at": _AT, "level": "info", "text": "Fort Worth, Texas", "attempt": 1}
+        ],
+        "next_after": 1,
+        "dropped": 0,
+    },
+    shapes.Explanation: {
+        "run_id": 1041,
+        "state": "queued",
+        "reasons": [
+            {
+                "code": "paused",
+                "text": "the company acme is paused",
+                "action": "runyard orchestrator resume --company acme",
+                "run_ids": [],
+            }
+        ],
+    },
+    shapes.File: _FILE,
+    shapes.FilePage: _page(_FILE),
+    shapes.Schedule: _SCHEDULE,
+    shapes.SchedulePage: _page(
+        {name: value for name, value in _SCHEDULE.items() if name != "upcoming"}
+    ),
+    shapes.Worker: _WORKER,
+    shapes.WorkerPage: _page(_WORKER),
+    shapes.Diagnosis: {
+        "ok": True,
+        "checks": [{"name": "store", "ok": True, "detail": "answers within 1 ms"}],
+    },
 }
+
+
+def _refusal(meaning: str, error: errors.RunyardError) -> Refusal:
+    return Refusal(meaning=meaning, example=msgspec.to_builtins(problem_from(error)))
+
+
+REFUSALS: Mapping[int, Refusal] = {
+    400: _refusal(
+        "Something in the request is wrong. `problems` names each field at fault.",
+        errors.InputRefused(
+            [
+                errors.FieldProblem(
+                    field="priority", seen="120", allowed="a whole number from 1 to 99"
+                )
+            ]
+        ),
+    ),
+    401: _refusal(
+        "No valid token came with the request.",
+        errors.Unauthenticated("send Authorization: Bearer <token>"),
+    ),
+    403: _refusal(
+        "The token is valid, but does not allow this.",
+        errors.Forbidden("a viewer may not operate"),
+    ),
+    404: _refusal(
+        "There is no such thing, or it is another company's: nobody is told which.",
+        errors.RunNotFound(),
+    ),
+    409: _refusal(
+        "It exists, but not in a state that allows this.",
+        errors.TaskNotRunnable("the task Zip code is not runnable"),
+    ),
+    413: _refusal("The body is larger than allowed.", errors.TooLarge("at most 1048576 bytes")),
+    415: _refusal("A body of this content type is not read here.", MediaTypeRefused(SEND_JSON)),
+    429: _refusal(
+        "The company has as many queued runs as it may. `Retry-After` says when to try again.",
+        errors.QueueFull("the company's queue is full: 1000000 runs"),
+    ),
+    503: _refusal(
+        "Not now: more is being written than the disk takes, the database is away, or the server "
+        "is stopping. `Retry-After` says when to try again.",
+        errors.Overloaded(retry_after=timedelta(seconds=1)),
+    ),
+}
+
+FAILURE = Refusal(
+    meaning="Something failed that must not; the server's log has the details.",
+    example=msgspec.to_builtins(unexpected_problem("018f6b2e7c3a7b1e9d7a2f1f5f0c9a99")),
+)

@@ -56,6 +56,7 @@ ROUTES = (
         path="/doctor",
         permission=Permission.MONITOR,
         endpoint=examine,
+        title="Examine the installation",
         tag="installation",
         answer=shapes.Diagnosis,
     ),

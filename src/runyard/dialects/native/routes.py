@@ -4,7 +4,7 @@ from functools import cache
 
 from runyard import __version__
 from runyard.dialects.native import companies, files, installation, runs, schedules, tasks, users
-from runyard.dialects.native.examples import EXAMPLES
+from runyard.dialects.native.examples import EXAMPLES, FAILURE, REFUSALS
 from runyard.model.tokens import Permission
 from runyard.web.door import Door
 from runyard.web.house import House
@@ -24,14 +24,19 @@ REFERENCE = Reference(
 )
 
 _ABOUT = Title(
-    title="Runyard",
+    title="Runyard API",
     version=__version__,
-    description=(
-        "Runs tasks: typed Python functions that are versioned, queued and executed on workers. "
-        "Instants are RFC 3339, durations ISO 8601 (PT30S, P30D). Errors are problem documents "
-        "whose `code` is a word for programs. Things of other companies do not exist for a "
-        "company's token."
-    ),
+    description="""\
+Runs tasks: typed Python functions that are versioned, queued and executed on workers.
+
+- **Access.** Send a token as `Authorization: Bearer <token>`. What belongs to other companies does not exist for a
+  company's token.
+- **Bodies** are JSON, sent as `application/json`. Unknown fields are refused. Instants are RFC 3339
+  (`2026-03-01T08:00:00Z`), durations ISO 8601 (`PT30S`, `P30D`).
+- **Lists** come in pages: pass `next` as `cursor` to get the following one.
+- **Starting once.** A start with an `Idempotency-Key` can be sent again after a lost answer.
+- **Errors** are problem documents whose `code` is a word for programs; `problems` names the fields at fault.
+""",
     tags={
         "companies": "Tenants; everything belongs to exactly one.",
         "tokens": "Credentials that programs present.",
@@ -54,6 +59,8 @@ _ABOUT = Title(
         "schedule": "Id or name of the schedule, percent-encoded.",
     },
     examples=EXAMPLES,
+    refusals=REFUSALS,
+    failure=FAILURE,
 )
 
 
@@ -76,6 +83,7 @@ ROUTES: tuple[Route, ...] = (
         permission=Permission.PUBLIC,
         endpoint=describe,
         tag="installation",
+        title="Describe this API",
     ),
 )
 

@@ -305,6 +305,7 @@ ROUTES = (
         path=f"{_RUN}/history",
         permission=Permission.READ,
         endpoint=tell_run,
+        title="Tell a run's history",
         tag="runs",
         answer=shapes.RunHistory,
     ),
