@@ -14,7 +14,7 @@ import pytest
 from runyard.model.errors import RunyardError
 from runyard.model.states import RunState
 from runyard.server.app import open_store
-from runyard.server.copies import SamePlace, move, restore
+from runyard.server.copies import SamePlace, move, place_of, restore, verify
 from runyard.server.settings import Settings, read_settings
 from runyard.stores.backup_format import (
     BackupDamaged,
@@ -40,6 +40,12 @@ def settings(request: pytest.FixtureRequest, memory_path: Path) -> Settings:
     """Of a server over either database."""
     dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else None
     return read_settings({"data": memory_path / "data", "database": dsn}, {})
+
+
+@pytest.fixture
+def embedded(memory_path: Path) -> Settings:
+    """Of a server over SQLite, where it makes no difference."""
+    return read_settings({"data": memory_path / "data"}, {})
 
 
 @pytest.fixture
@@ -84,7 +90,7 @@ async def test_a_restored_store_has_every_row_and_every_blob(
 
     restored = restore(place, memory_path / form, silent)
 
-    assert restored.carried == manifest.carried
+    assert restored.carried == manifest.carried == verify(memory_path / form, silent).carried
     assert min(restored.carried.tables.values()) >= 1, "the test has nothing in some table"
     assert restored.carried.blobs == 4
     assert (place.data / "admin.token").read_text() == "secret\n"
@@ -233,19 +239,22 @@ BROKEN: tuple[tuple[Callable[[Path], None], type[RunyardError], str], ...] = (
 
 @pytest.mark.parametrize(("breaking", "error", "words"), BROKEN)
 async def test_a_backup_that_is_not_what_it_says_is_refused(
-    settings: Settings,
+    embedded: Settings,
     place: Settings,
     memory_path: Path,
     breaking: Callable[[Path], None],
     error: type[RunyardError],
     words: str,
 ) -> None:
-    await filled(settings)
-    take(settings, memory_path / "backup")
+    await filled(embedded)
+    take(embedded, memory_path / "backup")
     breaking(memory_path / "backup")
 
     with pytest.raises(error, match=words):
         restore(place, memory_path / "backup", silent)
+    if error is not SchemaTooNew:
+        with pytest.raises(error, match=words):
+            verify(memory_path / "backup", silent)
 
     assert_empty(place)
 
@@ -260,10 +269,10 @@ def assert_empty(place: Settings) -> None:
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 async def test_a_tar_file_that_was_cut_off_is_refused(
-    settings: Settings, place: Settings, memory_path: Path, where: float
+    embedded: Settings, place: Settings, memory_path: Path, where: float
 ) -> None:
-    await filled(settings)
-    take(settings, memory_path / "backup.tar")
+    await filled(embedded)
+    take(embedded, memory_path / "backup.tar")
     size = (memory_path / "backup.tar").stat().st_size
     os.truncate(memory_path / "backup.tar", int(size * where))
 
@@ -427,6 +436,12 @@ async def test_a_move_needs_an_empty_place(settings: Settings, place: Settings) 
 
     async with open_store(settings), open_store(place):
         pass  # both are as they were
+
+
+def test_what_is_said_of_a_place_has_no_secret_in_it() -> None:
+    url = "postgresql://runyard:secret@db.example.com/runyard?password=secret"
+
+    assert place_of(read_settings({"database": url}, {})) == "postgresql://db.example.com/runyard"
 
 
 async def test_a_move_that_fails_leaves_nothing_and_starts_over(

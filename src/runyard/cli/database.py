@@ -86,7 +86,24 @@ def backup(target: Path, *, options: DatabaseOptions = USUAL) -> int:
     now = SystemClock().now()
     manifest = back_up(options.settings(), target.absolute(), now, _progress)
     facts = {"backup": str(target), "kind": manifest.kind, "taken_at": manifest.taken_at}
-    return _told(f"{target} is complete", facts, manifest.carried, options)
+    return _told(f"{target} is complete", facts, manifest.carried, json=options.json)
+
+
+@app.command(help_epilogue="Example:\n  runyard db verify /backup/runyard-2026-03-01.tar")
+def verify(
+    source: Path, *, json: Annotated[bool, Parameter(help="Print one JSON document.")] = False
+) -> int:
+    """Add up every checksum of a backup, as a restore would; needs no server and no database.
+
+    Args:
+        source: A folder or file that `runyard db backup` wrote.
+    """
+    from runyard.server.copies import verify as verified
+
+    manifest = verified(source.absolute(), _progress)
+    facts = {"backup": str(source), "kind": manifest.kind, "taken_at": manifest.taken_at}
+    what = f"{source} is whole, taken at {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    return _told(what, facts, manifest.carried, json=json)
 
 
 @app.command(
@@ -114,7 +131,7 @@ def restore(source: Path, *, options: DatabaseOptions = USUAL) -> int:
         "kind": done.manifest.kind,
         "taken_at": done.manifest.taken_at,
     }
-    return _told(f"{place_of(settings)} is restored", facts, done.carried, options)
+    return _told(f"{place_of(settings)} is restored", facts, done.carried, json=options.json)
 
 
 @app.command(
@@ -146,7 +163,9 @@ def move(
         place = _without_database(place)
     carried = moved(settings, place, SystemClock().now(), _progress)
     facts = {"moved_from": place_of(settings), "moved_to": place_of(place)}
-    return _told(f"{place_of(settings)} was moved to {place_of(place)}", facts, carried, options)
+    return _told(
+        f"{place_of(settings)} was moved to {place_of(place)}", facts, carried, json=options.json
+    )
 
 
 def _without_database(settings: "Settings") -> "Settings":
@@ -160,9 +179,9 @@ def _progress(word: str) -> None:
     remarks().print(word, style="dim")
 
 
-def _told(what: str, facts: Mapping[str, Any], carried: "Carried", options: DatabaseOptions) -> int:
+def _told(what: str, facts: Mapping[str, Any], carried: "Carried", *, json: bool) -> int:
     """Says what was carried; the exit code."""
-    if options.json:
+    if json:
         print_json({**facts, **_counts(carried)})
     else:
         console().print(

@@ -38,6 +38,13 @@ def back_up(settings: Settings, target: Path, now: datetime, progress: Progress)
         return backup.write(source, origin, progress)
 
 
+def verify(place: Path, progress: Progress) -> Manifest:
+    """Add up a backup; raises BackupDamaged unless all of it is what its manifest says."""
+    with opened_backup(place) as backup:
+        backup.verify(progress)
+    return backup.manifest
+
+
 def restore(settings: Settings, place: Path, progress: Progress) -> Restored:
     """Make a store of a backup in an empty place. Leases of before are void in it."""
     with opened_backup(place) as backup:
@@ -51,7 +58,7 @@ def restore(settings: Settings, place: Path, progress: Progress) -> Restored:
 
 def move(settings: Settings, to: Settings, now: datetime, progress: Progress) -> Carried:
     """Carry the store, which no server uses, to an empty place; the old one says where it went."""
-    if place_of(settings) == place_of(to):
+    if _is_same(settings, to):
         raise SamePlace(f"the database is at {place_of(to)} already")
     with read_stopped_store(settings) as source, build_store(to, keeps=settings.data) as target:
         carried = carry(source, target, known_schemas(), progress)
@@ -63,8 +70,14 @@ def move(settings: Settings, to: Settings, now: datetime, progress: Progress) ->
 
 
 def place_of(settings: Settings) -> str:
-    """Where a database is, without the password."""
+    """Where a database is; nothing of it is a secret."""
     if settings.database is None:
         return str(settings.data.resolve())
     parts = urlsplit(settings.database)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_same(one: Settings, other: Settings) -> bool:
+    if one.database is not None or other.database is not None:
+        return one.database == other.database
+    return one.data.resolve() == other.data.resolve()

@@ -13,6 +13,7 @@ and building again starts over.
 reading of a store that is about to be left, needs it alone.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -316,7 +317,9 @@ class PostgresTarget:
                 )
             migrate_within(self._connection, self._migrations)
             self._connection.execute("COMMIT")
-            self.is_complete = True
+        self.is_complete = True
+        # The server would do it by and by; it is none of our failures when it cannot now.
+        with contextlib.suppress(psycopg.Error):
             self._connection.execute("ANALYZE")
 
 

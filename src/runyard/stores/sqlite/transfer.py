@@ -384,6 +384,8 @@ def built_sqlite(folder: Path, *, beside: bool) -> Iterator[SqliteTarget]:
     is_ours = (folder / RESTORING).exists()
     if not is_ours:
         _require_empty(folder, beside=beside)
+        if not beside:
+            folder.chmod(0o700)
     with _locked(folder):
         write_durably(folder / RESTORING, b"A database is being built here.\n")
         _clear(folder, beside=beside)
