@@ -53,8 +53,8 @@ class Title(msgspec.Struct, frozen=True, kw_only=True):
     """Markdown."""
     tags: Mapping[str, str]
     """Headings and what stands below them."""
-    params: Mapping[str, str]
-    """Parameters of addresses and what they are."""
+    params: Mapping[str, str | Json]
+    """Parameters of addresses: what they are, or the whole of it where they are no mere texts."""
     examples: Mapping[type[msgspec.Struct], Json]
     """A value of each shape that stands in a body or an answer."""
     refusals: Mapping[int, Refusal]
@@ -147,17 +147,16 @@ def _story(route: Route, about: Title) -> str:
     )
 
 
-def _path_params(route: Route, described: Mapping[str, str]) -> list[Json]:
-    return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": described[name],
-            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-        }
-        for name in route.params
-    ]
+def _path_params(route: Route, described: Mapping[str, str | Json]) -> list[Json]:
+    return [_path_param(name, described[name]) for name in route.params]
+
+
+def _path_param(name: str, described: str | Json) -> Json:
+    param: Json = {"name": name, "in": "path", "required": True}
+    if isinstance(described, str):
+        schema = {"type": "string", "minLength": 1, "maxLength": 200}
+        return {**param, "description": described, "schema": schema}
+    return {**param, **described}
 
 
 def _query_params(route: Route) -> list[Json]:
@@ -226,12 +225,19 @@ def _media_schema(media: str) -> Json:
 
 
 def _content(
-    shapes: Sequence[type[msgspec.Struct]], examples: Mapping[type[msgspec.Struct], Json]
+    shapes: Sequence[type[msgspec.Struct]],
+    examples: Mapping[type[msgspec.Struct], Json],
+    *,
+    is_list: bool = False,
 ) -> Json:
-    """JSON of one of these shapes, with an example of each that has one."""
-    content: Json = {"schema": reference(shapes)}
+    """JSON of one of these shapes, or an array of it, with an example of each that has one."""
+    schema = reference(shapes)
+    content: Json = {"schema": {"type": "array", "items": schema} if is_list else schema}
     shown = {
-        shape.__name__: {"summary": first_sentence(shape), "value": examples[shape]}
+        shape.__name__: {
+            "summary": first_sentence(shape),
+            "value": [examples[shape]] if is_list else examples[shape],
+        }
         for shape in shapes
         if shape in examples
     }
@@ -262,14 +268,20 @@ def _success(route: Route, examples: Mapping[type[msgspec.Struct], Json]) -> Jso
         return {"description": "Done; the answer is empty."}
     content: Json = {}
     if shapes:
-        content["application/json"] = _content(shapes, examples)
+        content["application/json"] = _content(shapes, examples, is_list=route.is_list)
     if not shapes or route.answer_media != "application/json":
         content[route.answer_media] = {"schema": {"type": _type_of(route.answer_media)}}
     told = " Or: ".join(first_sentence(shape) for shape in shapes)
-    return {
+    success: Json = {
         "description": told or _MEDIA.get(route.answer_media, "The content."),
         "content": content,
     }
+    if route.answer_headers:
+        success["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in route.answer_headers.items()
+        }
+    return success
 
 
 _MEDIA = {

@@ -36,6 +36,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     hot: HotEndpoint | None = None
     """Instead of `endpoint`."""
+    operation: str = ""
+    """Its name in the document, where that is not the function's."""
     tag: str
     title: str = ""
     """What people call it in the reference; the endpoint's name in words unless told otherwise."""
@@ -49,6 +51,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     answer: type[msgspec.Struct] | None = None
     answers: tuple[type[msgspec.Struct], ...] = ()
     """Instead of `answer`, where it depends on the body."""
+    is_list: bool = False
+    """Whether it answers an array of `answer`s."""
+    answer_headers: Mapping[str, str] = {}
+    """Headers of a success that have a meaning, and which."""
     answer_media: str = "application/json"
     headers: Mapping[str, str] = {}
     """Request headers with a meaning here, and which."""
@@ -59,7 +65,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The route's name in the OpenAPI document and in metrics."""
-        return self.story.__name__
+        return self.operation or self.story.__name__
 
     @property
     def caption(self) -> str:

@@ -71,9 +71,10 @@ def _plain_value(value: object) -> object:
 def _describe(schema: Json, shape: type[msgspec.Struct]) -> None:
     properties = schema.get("properties")
     if isinstance(properties, dict):
-        for name, text in field_descriptions(shape).items():
-            if name in properties:
-                properties[name].setdefault("description", text)
+        texts = field_descriptions(shape)
+        for field in msgspec.structs.fields(shape):
+            if field.name in texts and field.encode_name in properties:
+                properties[field.encode_name].setdefault("description", texts[field.name])
 
 
 def _all_structs(roots: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
