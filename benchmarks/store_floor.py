@@ -42,6 +42,7 @@ from runyard.stores.base import (
     Deploy,
     Finish,
     NewRun,
+    OpenedSession,
     Share,
     Store,
     TaskChange,
@@ -128,7 +129,15 @@ async def _prepare(store: Store, now: datetime) -> None:
     )
     await store.companies.create(company)
     await store.tasks.deploy(_deploy(now))
-    await store.workers.open_session(_SESSION, _WORKER, "here", now + timedelta(hours=1), now)
+    await store.workers.open_session(
+        OpenedSession(
+            id=_SESSION,
+            worker_id=_WORKER,
+            server="here",
+            lease_expires_at=now + timedelta(hours=1),
+        ),
+        now,
+    )
 
 
 def _deploy(now: datetime) -> Deploy:

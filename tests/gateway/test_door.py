@@ -16,6 +16,7 @@ from runyard.protocol.codec import FRAME_LIMIT, decode_from_server, encode
 from runyard.protocol.frames import FromServer, FromWorker, Welcome
 from runyard.server.app import Server
 from tests.gateway.conftest import hello
+from tests.support.fleet import a_worker_token
 from tests.support.server import a_secret, running_server
 
 
@@ -54,7 +55,7 @@ async def server(memory_path: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def visit(server: Server) -> AsyncIterator[Visit]:
-    token = await a_secret(server, "acme", kind=TokenKind.WORKER)
+    token = await a_worker_token(server, "acme")
     async with connected(server, token) as connection:
         yield Visit(connection)
 

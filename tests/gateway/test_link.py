@@ -285,7 +285,7 @@ async def test_a_blob_comes_in_parts_from_where_it_is_wanted(door: Doorway) -> N
 
 async def test_a_workers_token_says_which_company_it_serves(door: Doorway) -> None:
     created = await door.yard.engine.tokens.create(
-        TokenKind.WORKER, door.yard.company, role=Role.OPERATOR
+        TokenKind.WORKER, door.yard.company, role=Role.OPERATOR, joins=True
     )
     line = door.line(created.token)
 

@@ -31,6 +31,24 @@ def count_lines(text: File) -> Figures:
 '''
 
 
+QUICK = """
+from runyard import task
+
+
+@task("Quick")
+def quick() -> str:
+    return "quick"
+"""
+LABELLED = """
+from runyard import task
+
+
+@task("Drawn", labels=["gpu"])
+def drawn() -> str:
+    return "drawn"
+"""
+
+
 @pytest.fixture
 def house(memory_path: Path) -> Iterator[House]:
     """A server without a worker of its own, with a company."""
@@ -48,7 +66,7 @@ def client(house: House) -> Iterator[Client]:
 
 @pytest.fixture
 def worker(house: House, client: Client, memory_path: Path) -> Iterator[WorkerProcess]:
-    token = client.create_token("worker").secret
+    token = client.create_token("worker", joins=True).secret
     with a_worker_process(house.url, token, memory_path / "w1", "--name", "w1") as found:
         found.until_printed("Connected")
         yield found
@@ -88,3 +106,70 @@ def test_a_worker_without_a_valid_token_ends_and_says_why(
     with a_worker_process(house.url, created.secret, memory_path / "w1") as worker:
         assert worker.wait() == 4
         worker.until_printed("this token was revoked")
+
+
+def test_a_new_worker_works_as_soon_as_an_administrator_allows_it(
+    house: House, client: Client, memory_path: Path
+) -> None:
+    (memory_path / "quick.py").write_text(QUICK)
+    token = client.create_token("worker").secret
+    with a_worker_process(house.url, token, memory_path / "w1", "--name", "w1") as worker:
+        worker.until_printed("an administrator has to allow the worker w1")
+        [waiting] = client.workers()
+        allowed = house.run("worker", "allow", "w1", "--company", "acme")
+        worker.until_printed("Connected")
+        client.deploy(memory_path / "quick.py")
+        run = client.wait(client.start("Quick").id)
+
+    assert (waiting.state, waiting.online, waiting.address) == ("request", False, "127.0.0.1")
+    assert allowed.stdout.strip() == "Worker w1 is allowed."
+    assert run.outputs == {"result": "quick"}
+
+
+def test_a_locked_worker_ends_and_says_why(client: Client, worker: WorkerProcess) -> None:
+    client.lock_worker("w1")
+
+    assert worker.wait() == 4
+    worker.until_printed("an administrator has locked the worker w1")
+
+
+def test_a_worker_whose_token_is_revoked_ends_at_once(
+    house: House, client: Client, memory_path: Path
+) -> None:
+    created = client.create_token("worker", joins=True)
+    with a_worker_process(house.url, created.secret, memory_path / "w2") as worker:
+        worker.until_printed("Connected")
+        client.revoke_token(created.id)
+        assert worker.wait() == 4
+        worker.until_printed("revoked")
+
+
+def test_the_list_shows_where_workers_are_and_what_they_do(
+    house: House, worker: WorkerProcess
+) -> None:
+    [shown] = house.json("worker", "list", "--company", "acme")
+    table = house.run("worker", "list").stdout
+
+    assert (shown["name"], shown["state"], shown["online"]) == ("w1", "allowed", True)
+    assert (shown["company"], shown["address"], shown["busy"]) == ("acme", "127.0.0.1", 0)
+    assert shown["isolation"]
+    assert shown["host"]
+    assert "w1" in table
+
+
+def test_labels_lead_runs_to_the_workers_that_have_them(
+    house: House, client: Client, worker: WorkerProcess, memory_path: Path
+) -> None:
+    (memory_path / "drawn.py").write_text(LABELLED)
+    client.deploy(memory_path / "drawn.py")
+    waiting = client.start("Drawn")
+    assert [reason.code for reason in client.explain(waiting.id)] == ["no_worker"]
+
+    token = client.create_token("worker", joins=True).secret
+    words = ("--name", "w2", "--label", "gpu", "--label", "big")
+    with a_worker_process(house.url, token, memory_path / "w2", *words):
+        run = client.wait(waiting.id)
+
+    by_name = {shown.name: shown for shown in client.workers()}
+    assert run.worker_id == by_name["w2"].id
+    assert by_name["w2"].labels == ("gpu", "big")

@@ -21,6 +21,7 @@ from runyard.stores.base import (
     Finish,
     Move,
     NewRun,
+    OpenedSession,
     Share,
     Store,
     TaskChange,
@@ -117,11 +118,12 @@ class World:
         assert await self.store.tasks.deploy(a_deploy([change], company_id=company))
         return KnownTask(self, company, change)
 
-    async def connect(self, name: str = "alice") -> SessionId:
+    async def connect(self, name: str = "alice", **changes: Any) -> SessionId:
         """A worker and its session; claims are made for the one connected last."""
         self.worker = (await self.store.workers.register(a_worker(self.next_id(), name))).id
         self.session = SessionId(self.next_id())
-        await self.store.workers.open_session(self.session, self.worker, "here", later(10), NOW)
+        opened = a_session(self.session, self.worker, **changes)
+        await self.store.workers.open_session(opened, NOW)
         return self.session
 
     def a_claim(self, *shares: Share, session: SessionId | None = None) -> Claim:
@@ -221,6 +223,16 @@ def a_worker(number: int, name: str = "alice", **changes: Any) -> Worker:
         draining=False,
     )
     return msgspec.structs.replace(worker, **changes)
+
+
+def a_session(number: int, worker: int = 1, **changes: Any) -> OpenedSession:
+    opened = OpenedSession(
+        id=SessionId(number),
+        worker_id=WorkerId(worker),
+        server="here",
+        lease_expires_at=later(10),
+    )
+    return msgspec.structs.replace(opened, **changes)
 
 
 def a_finish(run: ClaimedRun, **changes: Any) -> Finish:

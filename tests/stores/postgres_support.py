@@ -17,7 +17,16 @@ from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, Versi
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Declaration, Policies
-from runyard.stores.base import Claim, ClaimedRun, Deploy, Finish, NewRun, Share, TaskChange
+from runyard.stores.base import (
+    Claim,
+    ClaimedRun,
+    Deploy,
+    Finish,
+    NewRun,
+    OpenedSession,
+    Share,
+    TaskChange,
+)
 from runyard.stores.postgres.store import PostgresStore, open_postgres
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -57,7 +66,15 @@ async def furnish(store: PostgresStore, *, limit: int | None = None) -> None:
     )
     assert await store.companies.create(company)
     assert await store.tasks.deploy(a_deploy(limit=limit))
-    await store.workers.open_session(SESSION, WORKER, "here", NOON + timedelta(days=1), NOON)
+    await store.workers.open_session(
+        OpenedSession(
+            id=SESSION,
+            worker_id=WORKER,
+            server="here",
+            lease_expires_at=NOON + timedelta(days=1),
+        ),
+        NOON,
+    )
 
 
 def a_deploy(*, limit: int | None = None) -> Deploy:

@@ -20,10 +20,12 @@ from tests.support.house import command, environment
 PATIENCE = 60.0
 
 
-async def a_worker_token(server: Server, company: str | None = None) -> str:
+async def a_worker_token(server: Server, company: str | None = None, *, joins: bool = True) -> str:
     """The secret of a worker token of a company, or of the installation."""
     owner = None if company is None else await server.engine.companies.load(company)
-    created = await server.engine.tokens.create(TokenKind.WORKER, owner, role=Role.OPERATOR)
+    created = await server.engine.tokens.create(
+        TokenKind.WORKER, owner, role=Role.OPERATOR, joins=joins
+    )
     return created.secret
 
 
@@ -36,7 +38,7 @@ async def a_remote_worker(
         WorkerSettings(folder=folder, slots=2, name="remote", drain=timedelta(seconds=5)),
         **chosen,  # type: ignore[arg-type]
     )
-    worker = Worker(SocketLine(url, token), settings)
+    worker = Worker(SocketLine([url], token), settings)
     async with asyncio.TaskGroup() as group:
         working = group.create_task(worker.run())
         try:

@@ -242,3 +242,6 @@ class HandWorker:
 
     def close(self, detail: str) -> None:
         """The server ends the conversation."""
+
+    def refuse(self, code: str, detail: str) -> None:
+        """It may not execute any more."""

@@ -38,6 +38,7 @@ class HandWorker:
         self.is_deaf = False
         """Does not answer any more."""
         self.is_closed = False
+        self.refusal = ""
         """Its server has ended the conversation."""
         self._arrived = asyncio.Event()
 
@@ -84,6 +85,10 @@ class HandWorker:
         pass
 
     def close(self, detail: str) -> None:
+        self.is_closed = True
+
+    def refuse(self, code: str, detail: str) -> None:
+        self.refusal = code
         self.is_closed = True
 
     # ---- what a test tells it

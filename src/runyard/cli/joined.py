@@ -13,6 +13,7 @@ from runyard.worker.transport import Within
 from runyard.worker.worker import Worker
 
 WORKER_FOLDER = "worker"
+NAME = "local"
 LAST_MOMENT = timedelta(seconds=1)
 """How long the worker waits for running runs once the server has waited for them."""
 BEFORE_REJOINING = timedelta(seconds=1)
@@ -26,7 +27,7 @@ async def open_runyard(settings: Settings) -> AsyncIterator[Server]:
             yield server
             return
         async with asyncio.TaskGroup() as group:
-            within = WorkerWithin(server, worker_settings(settings))
+            within = WorkerWithin(server, worker_settings(server))
             working = group.create_task(within.run())
             try:
                 await _welcomed(within.worker, working)
@@ -67,9 +68,11 @@ class WorkerWithin:
         return Worker(Within(self._server.gateway.join()), self._settings)
 
 
-def worker_settings(settings: Settings) -> WorkerSettings:
-    """How the worker inside the server executes."""
+def worker_settings(server: Server) -> WorkerSettings:
+    """How the worker inside the server executes. Of several servers each has one."""
+    settings = server.settings
     return WorkerSettings(
+        name=NAME if settings.database is None else server.engine.name,
         folder=settings.data / WORKER_FOLDER,
         slots=settings.slots,
         drain=LAST_MOMENT,

@@ -20,9 +20,10 @@ Installation = Annotated[bool, Parameter(help="Of the whole installation instead
 @app.command(
     help_epilogue="Examples:\n"
     "  export RUNYARD_TOKEN=$(runyard token create native --company acme --data ./runyard-data)\n"
-    "  runyard token create worker --company acme --lasting 90d --name host-17"
+    "  runyard token create worker --company acme --lasting 90d --name host-17\n"
+    "  runyard token create worker --installation --join"
 )
-def create(
+def create(  # noqa: PLR0913 - each is an option
     kind: Annotated[
         Literal["native", "worker", "remote-control"], Parameter(help="Which door it opens.")
     ],
@@ -36,13 +37,16 @@ def create(
     lasting: Annotated[
         str | None, Parameter(help="How long it is valid, such as 90d; for ever unless given.")
     ] = None,
+    join: Annotated[
+        bool, Parameter(help="Of a worker token: its workers need not be allowed by anybody.")
+    ] = False,
     installation: Installation = False,
     options: CompanyOptions = IN_COMPANY,
 ) -> None:
     """Create a token and print it, alone: it is shown only now."""
     validity = None if lasting is None else span(lasting)
     with _client(options, installation=installation) as client:
-        token = client.create_token(kind, role=role, name=name, lasting=validity)
+        token = client.create_token(kind, role=role, name=name, lasting=validity, joins=join)
     if options.json:
         print_json(token)
     else:

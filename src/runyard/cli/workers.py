@@ -1,18 +1,16 @@
-"""`runyard worker`: a worker for a server on another machine, and the workers that there are."""
+"""`runyard worker`: be a worker, and see and steer the workers that there are."""
 
-import socket
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runyard.cli.exits import DONE, FAILED, REFUSED, Misused
-from runyard.cli.output import complain, console
+from runyard.cli.options import IN_COMPANY, CompanyOptions, connect
+from runyard.cli.output import console, print_json, print_table
+from runyard.cli.working import work
 
 if TYPE_CHECKING:
-    from runyard.worker.settings import WorkerSettings
-    from runyard.worker.socket import SocketLine
+    from runyard.sdk.client import Client
+    from runyard.sdk.client.shapes import Worker
 
 app = App(
     name="worker",
@@ -21,153 +19,86 @@ app = App(
     "  runyard worker --server https://runyard.example.org --token-file worker.token\n"
     "  runyard worker --server http://127.0.0.1:7070 --slots 8 --label gpu --name host-17",
 )
+app.default(work)
 
-DEFAULT_FOLDER = Path("runyard-worker")
-MOST_SLOTS = 10_000
+Which = Annotated[str, Parameter(name="WORKER", help="Its name or id, from `worker list`.")]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class WorkerOptions:
-    """Where the server is, and how this worker executes."""
-
-    server: Annotated[
-        str | None,
-        Parameter(env_var="RUNYARD_URL", help="Address of the server, as https://host[:port]."),
-    ] = None
-    token: Annotated[
-        str | None,
-        Parameter(
-            env_var="RUNYARD_WORKER_TOKEN",
-            help="A worker token. Others on the machine may see it here: the file is better.",
-            show_default=False,
-        ),
-    ] = None
-    token_file: Annotated[
-        Path | None,
-        Parameter(env_var="RUNYARD_WORKER_TOKEN_FILE", help="File with the worker token."),
-    ] = None
-    slots: Annotated[
-        int | None, Parameter(help="Runs executed at once; one per CPU unless given.")
-    ] = None
-    label: Annotated[
-        list[str] | None,
-        Parameter(help="What tasks can require of it, such as gpu; may be repeated."),
-    ] = None
-    name: Annotated[
-        str | None, Parameter(help="Under which name it appears; the host's unless given.")
-    ] = None
-    data: Annotated[
-        Path,
-        Parameter(
-            env_var="RUNYARD_WORKER_DATA",
-            help="Folder of bundles, environments and scratch files.",
-        ),
-    ] = DEFAULT_FOLDER
-    trust: Annotated[
-        Path | None,
-        Parameter(
-            env_var="RUNYARD_WORKER_TRUST",
-            help="Certificate authorities (PEM) to trust beside those of the machine.",
-        ),
-    ] = None
-    drain: Annotated[str, Parameter(help="How long running runs may go on when it is stopped.")] = (
-        "30s"
-    )
-    source_builds: Annotated[
-        bool,
-        Parameter(help="Let requirements be packages without a wheel, which have to be built."),
-    ] = False
-
-    def secret(self) -> str:
-        """The token; raises Misused when there is none."""
-        if self.token:
-            return self.token.strip()
-        if self.token_file is None:
-            raise Misused(
-                "Give the worker's token: RUNYARD_WORKER_TOKEN, --token-file FILE or --token T.\n"
-                "Make one with: runyard token create worker --company SLUG"
+@app.command(name="list", help_epilogue="Example:\n  runyard worker list --company acme")
+def list_workers(*, options: CompanyOptions = IN_COMPANY) -> None:
+    """List the workers: of the whole installation, or those that serve a company."""
+    with _client(options) as client:
+        workers = client.workers()
+    if options.json:
+        print_json(workers)
+        return
+    print_table(
+        ("Id", "Name", "Company", "State", "Online", "Busy", "Labels", "Host", "Version", "Seen"),
+        (
+            (
+                worker.id,
+                worker.name,
+                worker.company or "all",
+                _state(worker),
+                "yes" if worker.online else "no",
+                f"{worker.busy}/{worker.slots}",
+                ", ".join(worker.labels),
+                " ".join(filter(None, (worker.host, worker.address))),
+                worker.version,
+                worker.last_seen_at,
             )
-        try:
-            secret = self.token_file.read_text().strip()
-        except OSError as error:
-            raise Misused(f"--token-file {self.token_file}: {error.strerror}") from error
-        if not secret:
-            raise Misused(f"--token-file {self.token_file}: there is nothing in it")
-        return secret
-
-    def settings(self) -> "WorkerSettings":
-        """How it executes; raises Misused."""
-        from runyard.cli.values import span
-        from runyard.surroundings import tool_variables
-        from runyard.worker.settings import DEFAULT_SLOTS, WorkerSettings
-
-        if self.slots is not None and not 1 <= self.slots <= MOST_SLOTS:
-            raise Misused(f"--slots {self.slots}: allowed are 1 to {MOST_SLOTS}")
-        return WorkerSettings(
-            folder=self.data,
-            slots=self.slots or DEFAULT_SLOTS,
-            name=self.name or socket.gethostname(),
-            labels=tuple(dict.fromkeys(self.label or ())),
-            drain=span(self.drain),
-            source_builds=self.source_builds,
-            variables=tool_variables(),
-        )
+            for worker in workers
+        ),
+        empty="There are no workers.",
+    )
 
 
-NOTHING_CHOSEN = WorkerOptions()
+@app.command(help_epilogue="Example:\n  runyard worker allow host-17 --company acme")
+def allow(worker: Which, /, *, options: CompanyOptions = IN_COMPANY) -> None:
+    """Let a worker execute runs, from now on. It drains no longer."""
+    with _client(options) as client:
+        _print(client.allow_worker(worker), options)
 
 
-@app.default
-def work(*, options: WorkerOptions = NOTHING_CHOSEN) -> int:
-    """Execute runs for a server, over one outbound connection, until told to stop.
-
-    Ctrl-C or SIGTERM stops it: it takes nothing more, running runs may finish, then it ends.
-    """
-    import uvloop
-
-    from runyard.surroundings import forbid_inspection, hide_arguments
-
-    if options.server is None:
-        raise Misused("Say where the server is: --server URL, or RUNYARD_URL.")
-    secret, settings = options.secret(), options.settings()
-    hide_arguments()
-    forbid_inspection()
-    return uvloop.run(_work(options.server, secret, settings, options.trust))
+@app.command(help_epilogue="Example:\n  runyard worker lock host-17 --company acme")
+def lock(worker: Which, /, *, options: CompanyOptions = IN_COMPANY) -> None:
+    """Keep a worker out. If it is connected it is sent away, and its runs go to others."""
+    with _client(options) as client:
+        _print(client.lock_worker(worker), options)
 
 
-async def _work(server: str, secret: str, settings: "WorkerSettings", trust: Path | None) -> int:
-    from runyard.cli.stopping import stop_signals
-    from runyard.worker.nursery import ZygoteNotStarted
-    from runyard.worker.transport import WorkerRefused
-    from runyard.worker.worker import Worker
-
-    worker = Worker(_line(server, secret, trust), settings, tell=_tell)
-    with stop_signals() as stopping:
-        try:
-            await stopping.graceful(worker.run(), worker.stop)
-        except WorkerRefused as refusal:
-            complain([str(refusal)])
-            return REFUSED
-        except ExceptionGroup as failed:
-            if (problems := failed.subgroup(ZygoteNotStarted)) is None:
-                raise
-            complain([str(problem) for problem in problems.exceptions])
-            return FAILED
-    console().print("Stopped.")
-    return DONE
+@app.command(help_epilogue="Example:\n  runyard worker drain host-17 --company acme")
+def drain(worker: Which, /, *, options: CompanyOptions = IN_COMPANY) -> None:
+    """Give a worker nothing more until it is allowed again. What has begun there goes on."""
+    with _client(options) as client:
+        _print(client.drain_worker(worker), options)
 
 
-def _line(server: str, secret: str, trust: Path | None) -> "SocketLine":
-    from runyard.worker.socket import AddressRefused, SocketLine
+@app.command(help_epilogue="Example:\n  runyard worker remove host-17 --company acme")
+def remove(worker: Which, /, *, options: CompanyOptions = IN_COMPANY) -> None:
+    """Forget a worker. When it comes again it has to be allowed."""
+    with _client(options) as client:
+        client.remove_worker(worker)
+    if options.json:
+        print_json({"worker": worker, "removed": True})
+    else:
+        console().print(f"Worker {worker} is removed.")
 
-    try:
-        return SocketLine(server, secret, trusting=trust)
-    except AddressRefused as error:
-        raise Misused(f"--server {server}: allowed: {error}") from error
-    except OSError as error:
-        raise Misused(f"--trust {trust}: {error}") from error
+
+def _client(options: CompanyOptions) -> "Client":
+    """Of a company when one is named, else of the installation."""
+    client = connect(options)
+    client.company = options.company
+    return client
 
 
-def _tell(text: str) -> None:
-    console().print(text)
+def _state(worker: "Worker") -> str:
+    return f"{worker.state}, draining" if worker.draining else worker.state
+
+
+def _print(worker: "Worker", options: CompanyOptions) -> None:
+    if options.json:
+        print_json(worker)
+        return
+    held = f"; it holds {worker.busy} runs" if worker.busy else ""
+    console().print(f"Worker {worker.name} is {_state(worker)}{held}.")

@@ -77,6 +77,8 @@ class Doctor:
 
     def _isolation_checks(self) -> list[Check]:
         return [
-            Check(name=f"isolation of {session.worker.name}", ok=True, detail=session.isolation)
+            Check(
+                name=f"isolation of {session.worker.name}", ok=True, detail=session.worker.isolation
+            )
             for session in self._sessions
         ]

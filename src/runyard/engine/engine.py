@@ -123,13 +123,14 @@ class Engine:
         self.runs = Runs(parts, starts, steering)
         self.schedules = schedules = Schedules(parts, starts)
         self.orchestrator = Orchestrator(parts, steering)
-        self.workers = Workers(store, parts.sessions)
         self.explain = Explain(parts)
         self.history = History(parts)
         self.actors = Actors(store)
         self.doctor = Doctor(parts)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
-        self._hearing = Hearing(parts, self.maintenance, tokens)
+        self.workers = Workers(parts, steering, self.maintenance.lose)
+        tokens.on_revoke = self.workers.notice
+        self._hearing = Hearing(parts, self.maintenance, tokens, self.workers.notice)
         self.peers = parts.peers
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
         starts.on_scheduled = schedules.on_change = self.maintenance.expect
@@ -179,6 +180,7 @@ class Engine:
             group.create_task(self.attempts.run())
             group.create_task(self.logs.run())
             group.create_task(self.maintenance.run())
+            group.create_task(self.workers.run())
             group.create_task(self._hearing.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
 
@@ -202,8 +204,12 @@ class Engine:
     # ------------------------------------------------------------ the workers' door
 
     async def connect(self, port: WorkerPort, hello: WorkerHello) -> Session:
-        """Open a session for a worker; runs come once it reports a capacity."""
+        """Open a session for a worker; runs come once it reports a capacity.
+
+        Raises WorkerNotAllowed, WorkerLocked, WorkerNameInUse.
+        """
         session = await self._parts.sessions.connect(port, hello)
+        self.workers.notice()
         emit(
             WORKER_CONNECTED,
             worker_id=session.worker.id,
@@ -258,6 +264,11 @@ class Engine:
             session.port.drain()
 
     @property
+    def name(self) -> str:
+        """This server's name among those that share its database."""
+        return self._parts.sessions.server
+
+    @property
     def is_draining(self) -> bool:
         """Whether it gives nothing out any more, because it is about to stop."""
         return self._parts.sessions.draining
@@ -276,8 +287,8 @@ class Engine:
 def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundation:
     ids = Ids(store)
     directory = Directory(store, clock)
-    sessions = Sessions(store, clock, ids, settings.server, settings.lease)
     peers = Peers(store, clock)
+    sessions = Sessions(store, clock, ids, peers, settings.server, settings.lease)
     return Foundation(
         store=store,
         clock=clock,

@@ -6,6 +6,7 @@ database is gathered and looked at by one loop, so that a burst of news costs on
 """
 
 import asyncio
+from collections.abc import Callable
 
 from runyard.engine.clock import Clock
 from runyard.engine.foundation import Foundation
@@ -20,13 +21,20 @@ from runyard.telemetry import MAINTENANCE_FAILED, emit
 class Hearing:
     """Acts upon what other servers tell."""
 
-    def __init__(self, foundation: Foundation, maintenance: Maintenance, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        foundation: Foundation,
+        maintenance: Maintenance,
+        tokens: Tokens,
+        notice_workers: Callable[[], None],
+    ) -> None:
         self._clock: Clock = foundation.clock
         self._dispatcher = foundation.dispatcher
         self._directory = foundation.directory
         self._watch = foundation.watch
         self._maintenance = maintenance
         self._tokens = tokens
+        self._notice_workers = notice_workers
         self._wakeup = asyncio.Event()
         self._topics = Topic(0)
         self._changed: dict[RunId, CompanyId] = {}
@@ -49,6 +57,8 @@ class Hearing:
         topics = Topic(news.topics)
         if topics & Topic.TOKENS:
             self._tokens.forget()
+        if topics & (Topic.TOKENS | Topic.WORKERS | Topic.ALL):
+            self._notice_workers()
         self._topics |= topics & (Topic.DIRECTORY | Topic.ALL)
         if self._topics or self._changed or self._logged or self._progress:
             self._wakeup.set()
@@ -57,6 +67,7 @@ class Hearing:
         """News may have been lost: look at everything."""
         self._tokens.forget()
         self._watch.missed()
+        self._notice_workers()
         self._topics |= Topic.ALL
         self._wakeup.set()
 

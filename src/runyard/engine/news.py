@@ -32,6 +32,8 @@ class Topic(IntFlag):
     """A token was revoked."""
     ALL = 32
     """More than fits: look at everything."""
+    WORKERS = 64
+    """Something was decided about a worker."""
 
 
 class LoggedLines(msgspec.Struct, frozen=True, array_like=True):

@@ -5,6 +5,7 @@ here against the lease token it was given: a report under another token changes 
 that a worker came through is a `WorkerPort`; the engine never knows which one.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -13,13 +14,23 @@ import msgspec
 
 from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
+from runyard.engine.peers import Peers
 from runyard.model.companies import Company
-from runyard.model.errors import NoWorker
-from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, VersionId, WorkerId
+from runyard.model.errors import NoWorker, WorkerLocked, WorkerNameInUse, WorkerNotAllowed
+from runyard.model.ids import (
+    CompanyId,
+    GateId,
+    RunId,
+    SessionId,
+    TaskId,
+    TokenId,
+    VersionId,
+    WorkerId,
+)
 from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import ClaimedRun, ProgressReport, Store
+from runyard.stores.base import ClaimedRun, OpenedSession, ProgressReport, Store
 
 
 class HeldRun(msgspec.Struct):
@@ -79,8 +90,10 @@ class WorkerHello(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     company_id: CompanyId | None = None
     """The company it serves; None: all."""
+    token_id: TokenId | None = None
+    """By which token it was let in; None: it is part of this server."""
     allowed: bool = False
-    """Whether it comes allowed (the embedded worker, or one with a join token)."""
+    """Whether it comes allowed (the one that is part of a server, or with a token that joins)."""
 
 
 class WorkerPort(Protocol):
@@ -109,17 +122,21 @@ class WorkerPort(Protocol):
     def close(self, detail: str) -> None:
         """The conversation is over; a worker that still lives connects again."""
 
+    def refuse(self, code: str, detail: str) -> None:
+        """Send it away, telling why; it ends everything that it executes."""
+
 
 class Session:
     """One connected worker."""
 
     def __init__(
-        self, session_id: SessionId, worker: Worker, port: WorkerPort, isolation: str
+        self, session_id: SessionId, worker: Worker, port: WorkerPort, token_id: TokenId | None
     ) -> None:
         self.id = session_id
         self.worker = worker
         self.port = port
-        self.isolation = isolation
+        self.token_id = token_id
+        """By which token its worker was let in; None: it is part of this server."""
         self.labels = frozenset(worker.labels)
         self.capacity = 0
         self.held: dict[RunId, HeldRun] = {}
@@ -129,7 +146,9 @@ class Session:
         self.last_heard = timedelta()
         self.renewed = timedelta.min
         self.is_open = True
-        self.draining = False
+        self.draining = worker.draining
+        self.is_deaf = False
+        """Whether it left a question unanswered for as long as its lease lasts."""
 
     @property
     def room(self) -> int:
@@ -154,13 +173,17 @@ class Session:
 class Sessions:
     """The workers connected to this server."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, server: str, lease: timedelta) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ids: Ids, peers: Peers, server: str, lease: timedelta
+    ) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._peers = peers
         self.server = server
         self.lease = lease
         self._open: dict[SessionId, Session] = {}
+        self._registering = asyncio.Lock()
         self.draining = False
         """Whoever connects now gets no runs: the server is about to stop."""
 
@@ -171,18 +194,59 @@ class Sessions:
         return len(self._open)
 
     async def connect(self, port: WorkerPort, hello: WorkerHello) -> Session:
-        """Open a session for a worker that is allowed to execute."""
-        worker = await self._store.workers.register(await self._worker_from(hello))
-        session_id = SessionId(await self._ids.take())
-        now = self._clock.now()
-        await self._store.workers.open_session(
-            session_id, worker.id, self.server, self.lease_end(now), now
-        )
-        session = Session(session_id, worker, port, hello.isolation)
-        session.last_heard = session.renewed = self._clock.monotonic()
-        session.draining = self.draining
-        self._open[session_id] = session
+        """Open a session for a worker.
+
+        Raises WorkerNotAllowed, WorkerLocked, WorkerNameInUse.
+        """
+        async with self._registering:
+            await self._require_free(hello)
+            worker = await self._store.workers.register(await self._worker_from(hello))
+            _require_allowed(worker)
+            session = await self._opened(port, worker, hello)
+        self._open[session.id] = session
         return session
+
+    async def _opened(self, port: WorkerPort, worker: Worker, hello: WorkerHello) -> Session:
+        now = self._clock.now()
+        session_id = SessionId(await self._ids.take())
+        opened = OpenedSession(
+            id=session_id,
+            worker_id=worker.id,
+            server=self.server,
+            lease_expires_at=self.lease_end(now),
+        )
+        await self._store.workers.open_session(opened, now)
+        session = Session(session_id, worker, port, hello.token_id)
+        session.last_heard = session.renewed = self._clock.monotonic()
+        session.draining = session.draining or self.draining
+        return session
+
+    async def _require_free(self, hello: WorkerHello) -> None:
+        """Raise WorkerNameInUse while a worker of this name is connected here or elsewhere."""
+        known = await self._store.workers.find_by_name(hello.company_id, hello.name)
+        if known is None:
+            return
+        here = [session for session in self._open.values() if session.worker.id == known.id]
+        if here or known.id in await self.held_elsewhere():
+            where = f" at {known.address}" if known.address else ""
+            raise WorkerNameInUse(
+                f"a worker named {hello.name} is connected from the host {known.host}{where}; "
+                "choose another name with --name"
+            )
+
+    async def held_elsewhere(self) -> set[WorkerId]:
+        """Workers that have a live session at another server. What holds nothing renews no row: then
+        its server speaks for it.
+        """
+        if not self._store.is_shared:
+            return set()
+        found = await self._store.workers.open_sessions()
+        others = [session for session in found if session.server != self.server]
+        if not others:
+            return set()
+        now = self._clock.now()
+        connected = {server.name for server in await self._peers.list() if server.is_connected}
+        return {s.worker_id for s in others if s.lease_expires_at > now or s.server in connected}
 
     def forget(self, session: Session) -> None:
         """It is gone; nothing more is claimed for it."""
@@ -194,9 +258,9 @@ class Sessions:
         session.last_heard = self._clock.monotonic()
 
     def silent(self) -> list[Session]:
-        """Sessions whose lease has lapsed without a sign of life."""
+        """Sessions whose lease has lapsed without a sign of life, and those that do not answer."""
         deadline = self._clock.monotonic() - self.lease
-        return [session for session in self._open.values() if session.last_heard < deadline]
+        return [s for s in self._open.values() if s.last_heard < deadline or s.is_deaf]
 
     def holder(self, run: RunId) -> tuple[Session, HeldRun] | None:
         """Who holds a run."""
@@ -260,4 +324,16 @@ class Sessions:
             created_at=self._clock.now(),
             last_seen_at=self._clock.now(),
             draining=False,
+            isolation=hello.isolation,
+        )
+
+
+def _require_allowed(worker: Worker) -> None:
+    if worker.state is WorkerState.LOCKED:
+        raise WorkerLocked(f"an administrator has locked the worker {worker.name}")
+    if worker.state is WorkerState.REQUEST:
+        raise WorkerNotAllowed(
+            worker.id,
+            f"an administrator has to allow the worker {worker.name}: "
+            f"runyard worker allow {worker.name}",
         )

@@ -47,7 +47,7 @@ class Steering:
         """Take back those of these runs that have not begun; they still have to be put somewhere."""
         taken: list[HeldRun] = []
         for session, runs in self._sessions.holders(wanted).items():
-            back = await self._within_lease(session.port.recall(runs))
+            back = await self._within_lease(session, session.port.recall(runs))
             taken.extend(self._release(session, runs, back))
         return taken
 
@@ -111,19 +111,29 @@ class Steering:
         return KillReport(killed=tuple(killed), unconfirmed=tuple(unconfirmed))
 
     async def _kill_at(self, session: Session, runs: Sequence[HeldRun]) -> list[RunId]:
-        dead = await self._within_lease(session.port.kill(runs))
+        dead = await self._within_lease(session, session.port.kill(runs))
         ended = self._release(session, runs, dead)
         await self._attempts.settled()  # ends that came in before the kill are recorded first
         return await self._record_kills(ended)
 
-    async def _within_lease(self, asking: Coroutine[Any, Any, set[RunId]]) -> set[RunId]:
-        """The worker's answer; none once it has been silent for longer than its lease lasts."""
+    async def silence(self, session: Session) -> None:
+        """End everything that a worker executes, before its leases are given to others."""
+        if held := [run for run in session.held.values() if not run.ending]:
+            await self._within_lease(session, session.port.kill(held))
+
+    async def _within_lease(
+        self, session: Session, asking: Coroutine[Any, Any, set[RunId]]
+    ) -> set[RunId]:
+        """The worker's answer; none once it has been silent for longer than its lease lasts. A worker
+        that gives signs of life and no answers loses its session.
+        """
         answered = asyncio.Event()
         answer = asyncio.ensure_future(asking)
         answer.add_done_callback(lambda _: answered.set())
         try:
             if await self._clock.wait(answered, self._sessions.lease):
                 return answer.result()
+            session.is_deaf = True
             return set()
         finally:
             answer.cancel()

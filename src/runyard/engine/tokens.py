@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import zlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -52,6 +53,8 @@ class Tokens:
         self._known: dict[str, _Known] = {}
         self._uses: dict[TokenId, datetime] = {}
         self._revocations = 0
+        self.on_revoke: Callable[[], None] = lambda: None
+        """Called once a token was revoked: whoever is let in by one is looked at again."""
 
     async def create(
         self,
@@ -61,8 +64,12 @@ class Tokens:
         role: Role,
         name: str = "",
         lasting: timedelta | None = None,
+        joins: bool = False,
     ) -> NewToken:
-        """Make a token; `company` None makes one for the whole installation."""
+        """Make a token; `company` None makes one for the whole installation.
+
+        `joins`: whether workers that present it need not be allowed by anybody.
+        """
         secret = new_secret(kind)
         now = self._clock.now()
         token = Token(
@@ -76,6 +83,7 @@ class Tokens:
             expires_at=None if lasting is None else now + lasting,
             revoked_at=None,
             last_used_at=None,
+            joins=joins,
         )
         await self._store.tokens.create(token, digest_of(secret))
         return NewToken(token=token, secret=secret)
@@ -99,6 +107,7 @@ class Tokens:
         """Look every token up anew: one may have been revoked."""
         self._revocations += 1
         self._known.clear()
+        self.on_revoke()
 
     def recall(self, secret: str) -> Token | None:
         """The valid token of this secret if it was recognised lately; no look at the database."""

@@ -16,6 +16,8 @@ from runyard.web.responses import ENCODER, PROBLEM_JSON, SECURITY_HEADERS, send_
 
 PATH = "/worker"
 UPGRADE_REQUIRED = 426
+SILENT_LEASES = 1.5
+"""Leases that may pass without a word before a connection is taken for dead."""
 
 
 class UpgradeRequired(Refused):
@@ -43,7 +45,7 @@ class WorkerDoor:
         await send({"type": "websocket.accept"})
         transport = SocketTransport(receive, send)
         self._gateway.accept(transport, Visitor(address=_address(scope), token=token))
-        await transport.run()
+        await transport.run(SILENT_LEASES * self._engine.lease)
 
     async def _admitted(self, scope: Scope) -> Token:
         """The worker's token; raises what the caller is told instead."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias, assert_never
 
@@ -18,9 +18,17 @@ from runyard.engine.sessions import (
     Session,
     WorkerHello,
 )
+from runyard.engine.workers import Applicant
 from runyard.gateway.transfers import Transfer
 from runyard.model.companies import Company
-from runyard.model.errors import CodeRefused, NoWorker, RunyardError
+from runyard.model.errors import (
+    CodeRefused,
+    NoWorker,
+    RunyardError,
+    WorkerLocked,
+    WorkerNameInUse,
+    WorkerNotAllowed,
+)
 from runyard.model.ids import CompanyId, RunId, encode_public_id
 from runyard.model.runs import RunError
 from runyard.model.tasks import Declaration, Version
@@ -29,10 +37,15 @@ from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
 from runyard.protocol.session import Monotonic, ServerSession, SessionState
-from runyard.telemetry import LINK_FAILED, emit
+from runyard.telemetry import LINK_FAILED, WORKER_WAITS, emit
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 HEARTBEATS_PER_LEASE = 3
+REFUSALS: Mapping[type[RunyardError], str] = {
+    WorkerLocked: "locked",
+    WorkerNameInUse: "name_taken",
+}
+"""What a worker is told so that it knows what to do next; of everything else: come again."""
 
 
 class Transport(Protocol):
@@ -76,6 +89,7 @@ class WorkerLink:
         self._visitor = visitor
         self._talk = ServerSession()
         self._session: Session | None = None
+        self._applicant: Applicant | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._lines: dict[int, Callable[[str], None]] = {}
         self._transfers: dict[int, Transfer] = {}
@@ -153,6 +167,11 @@ class WorkerLink:
         """The conversation is over; a worker that still lives connects again."""
         self._transport.close(detail)
 
+    def refuse(self, code: str, detail: str) -> None:
+        """Send it away, telling why."""
+        self._transport.send(self._talk.refuse(code, detail))
+        self._transport.close(detail)
+
     # ------------------------------------------------------------ what the worker says
 
     def _receive(self, arrived: list[FromWorker]) -> None:
@@ -175,6 +194,8 @@ class WorkerLink:
         if session is None:
             if isinstance(frame, frames.Hello):
                 self._spawn(self._admit(frame))
+            elif isinstance(frame, frames.Goodbye):
+                self._transport.close(frame.detail or "the worker left")
             return
         match frame:
             case frames.Ended(ends):
@@ -214,6 +235,8 @@ class WorkerLink:
 
     def _closed(self, detail: str) -> None:
         self._talk.end()
+        if self._applicant is not None:
+            self._engine.workers.withdraw(self._applicant)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_result(None)
@@ -227,12 +250,27 @@ class WorkerLink:
     async def _admit(self, hello: frames.Hello) -> None:
         if self._talk.protocol is None:
             spoken = ", ".join(map(str, frames.PROTOCOL_VERSIONS))
-            self._refuse("protocol", f"this server speaks protocol {spoken}")
+            offered = ", ".join(map(str, hello.protocol)) or "none"
+            self.refuse(
+                "protocol",
+                f"this server speaks protocol {spoken}, the worker {offered}: "
+                "both should be of the same release",
+            )
             return
-        session = await self._engine.connect(self, self._introduced(hello))
+        try:
+            session = await self._engine.connect(self, self._introduced(hello))
+        except WorkerNotAllowed as condition:
+            self._keep_waiting(condition)
+        except RunyardError as problem:
+            self._turn_away(problem)
+        else:
+            await self._welcome(session)
+
+    async def _welcome(self, session: Session) -> None:
         if self._talk.state is SessionState.ENDED:
             await self._engine.disconnect(session, "it left before it was let in")
             return
+        assert self._talk.protocol is not None
         lease = self._engine.lease
         self._session = session
         self._transport.send(
@@ -247,7 +285,34 @@ class WorkerLink:
             )
         )
 
+    def _keep_waiting(self, condition: WorkerNotAllowed) -> None:
+        """It stays connected, and is let in as soon as an administrator allows it."""
+        if self._talk.state is SessionState.ENDED:
+            return
+        if self._talk.state is SessionState.GREETED:
+            lease = self._engine.lease
+            pending = frames.Pending(lease / HEARTBEATS_PER_LEASE, condition.detail)
+            self._transport.send(self._talk.keep_waiting(pending, lease, self._now()))
+            emit(WORKER_WAITS, worker_id=condition.worker, address=self._visitor.address)
+        token = self._visitor.token
+        self._applicant = Applicant(condition.worker, None if token is None else token.id, self)
+        self._engine.workers.apply(self._applicant)
+
+    def decided(self) -> None:
+        """An administrator has decided about it."""
+        self._applicant = None
+        if self._talk.hello is not None and self._talk.state is SessionState.PENDING:
+            self._spawn(self._admit(self._talk.hello))
+
+    def _turn_away(self, problem: RunyardError) -> None:
+        """Tell it why, and whether there is any use in another try."""
+        if (code := REFUSALS.get(type(problem))) is not None:
+            self.refuse(code, problem.detail)
+        else:
+            self._transport.close(problem.detail)
+
     def _introduced(self, hello: frames.Hello) -> WorkerHello:
+        token = self._visitor.token
         return WorkerHello(
             name=hello.name,
             version=hello.version,
@@ -258,12 +323,9 @@ class WorkerLink:
             labels=hello.labels,
             isolation=hello.isolation,
             company_id=self._visitor.company_id,
-            allowed=self._visitor.token is None,
+            token_id=None if token is None else token.id,
+            allowed=token is None or token.joins,
         )
-
-    def _refuse(self, code: str, detail: str) -> None:
-        self._transport.send(self._talk.refuse(code, detail))
-        self._transport.close(detail)
 
     # ------------------------------------------------------------ requests and transfers
 

@@ -35,6 +35,7 @@ class SocketTransport:
         self._unsent_size = 0
         self._news = asyncio.Event()
         self._end: str | None = None
+        self._has_heard = False
         self._code = NORMAL
         self._hear: Callable[[list[FromWorker]], None] | None = None
         self._closed: Callable[[str], None] | None = None
@@ -64,12 +65,12 @@ class SocketTransport:
             self._end = detail
             self._news.set()
 
-    async def run(self) -> None:
-        """Carry frames until the conversation is over."""
+    async def run(self, longest_silence: timedelta) -> None:
+        """Carry frames until the conversation is over, or the worker silent for so long."""
         reading = asyncio.ensure_future(self._read())
         writing = asyncio.ensure_future(self._write())
         try:
-            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_over(reading, writing, longest_silence)
             if not writing.done():
                 self._news.set()
                 await asyncio.wait({writing}, timeout=LAST_WORDS.total_seconds())
@@ -81,6 +82,20 @@ class SocketTransport:
             if self._closed is not None:
                 self._closed(self._end or "the connection ended")
 
+    async def _until_over(
+        self, reading: "asyncio.Future[None]", writing: "asyncio.Future[None]", silence: timedelta
+    ) -> None:
+        while not reading.done() and not writing.done():
+            self._has_heard = False
+            await asyncio.wait(
+                {reading, writing},
+                timeout=silence.total_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not self._has_heard:
+                self.close("no sign of life from the worker")
+                return
+
     async def _read(self) -> None:
         while self._end is None:
             message = await self._receive()
@@ -90,6 +105,7 @@ class SocketTransport:
             self._take(message)
 
     def _take(self, message: Message) -> None:
+        self._has_heard = True
         data = message.get("bytes")
         try:
             if data is None:

@@ -10,13 +10,14 @@
     │   ├── TaskNotRunnable      TaskWithdrawn
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
     │   ├── EmailTaken, LastAdministrator, SetUpAlready
+    │   ├── WorkerNameInUse, WorkerNotAllowed, WorkerBuiltIn, SessionLapsed
     │   └── IdempotencyConflict  the key was used for a different request
     ├── Refused                  the request itself is wrong
     │   ├── InputRefused         names each field, what was seen and what is allowed
     │   ├── CodeRefused          broken task code: file, line and reason
     │   ├── TooLarge, AddressRefused
     │   ├── Unauthenticated      TokenRevoked
-    │   └── Forbidden            RemoteControlDisabled
+    │   └── Forbidden            RemoteControlDisabled, WorkerLocked
     ├── OutboundFailed           another server could not be reached, or not within the limits
     └── Busy                     try again later
         ├── Overloaded           write queue full; carries when to retry
@@ -34,6 +35,7 @@ from datetime import timedelta
 
 import msgspec
 
+from runyard.model.ids import WorkerId
 from runyard.model.tokens import Token
 
 
@@ -144,6 +146,26 @@ class NameTaken(Conflict):
     """The name is already in use."""
 
 
+class WorkerNameInUse(Conflict):
+    """A live worker has this name."""
+
+
+class WorkerNotAllowed(Conflict):
+    """An administrator has to allow the worker first."""
+
+    def __init__(self, worker: WorkerId, detail: str) -> None:
+        self.worker = worker
+        super().__init__(detail)
+
+
+class WorkerBuiltIn(Conflict):
+    """The worker is part of a server."""
+
+
+class SessionLapsed(Conflict):
+    """The session cannot be resumed any more; whatever it held is somebody else's."""
+
+
 class TaskOwnedElsewhere(Conflict):
     """A task of this name was deployed from another bundle."""
 
@@ -213,6 +235,10 @@ class TokenRevoked(Unauthenticated):
 
 class Forbidden(Refused):
     """The token does not allow this."""
+
+
+class WorkerLocked(Forbidden):
+    """An administrator has locked the worker."""
 
 
 class RemoteControlDisabled(Forbidden):

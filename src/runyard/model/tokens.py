@@ -68,6 +68,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    joins: bool = False
+    """Of a worker's token: whether workers that present it need not be allowed by anybody."""
 
     def role_in(self, company: CompanyId | None) -> Role | None:
         """The role in a company, None when it is not the token's; of None: for the installation."""

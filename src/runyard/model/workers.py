@@ -33,3 +33,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     last_seen_at: datetime | None
     draining: bool
+    """Takes no further runs, until it is allowed again."""
+    isolation: str = ""
+    """The isolation level that its children reach."""
+    busy: int = 0
+    """Runs that it held when it was last seen."""

@@ -174,6 +174,8 @@ class NewToken(Asked, frozen=True, kw_only=True):
     """For people, to tell tokens apart."""
     lasting: timedelta | None = None
     """How long it is valid; null: until it is revoked."""
+    joins: bool = False
+    """For a worker's token: whether workers that present it need not be allowed by anybody."""
 
 
 class Token(Shown, frozen=True, kw_only=True):
@@ -191,6 +193,8 @@ class Token(Shown, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    joins: bool
+    """Whether workers that present it need not be allowed by anybody."""
 
 
 class CreatedToken(Token, frozen=True, kw_only=True):
@@ -740,17 +744,28 @@ class Worker(Shown, frozen=True, kw_only=True):
     """Slug; null: it serves every company."""
     name: str
     state: WorkerState
+    """request: an administrator has to allow it. allowed. locked: it is kept out."""
     online: bool
     busy: int
-    """Slots in use."""
+    """Runs that it holds; of a worker of another server, as it was within the last minute."""
     slots: int
+    """How many runs it executes at once."""
     labels: tuple[str, ...]
+    """What tasks can require of it."""
     version: str
+    """Release of Runyard that it runs."""
     host: str
+    """Empty for a company's token unless the worker is the company's own."""
     os: str
+    address: str
+    """From where it connects; empty for the one inside a server, and like `host`."""
+    isolation: str
+    """What its children are kept from."""
     draining: bool
+    """Whether it gets no further runs until it is allowed again."""
     created_at: datetime
     last_seen_at: datetime | None
+    """Written down once a minute."""
 
 
 class WorkerPage(Page, frozen=True, kw_only=True):

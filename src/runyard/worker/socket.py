@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -27,49 +27,67 @@ LONGEST_REASON = 120
 
 
 class AddressRefused(ValueError):
-    """This is no address of a server."""
+    """This is no address of a server; says what is allowed."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__("an address such as https://runyard.example.org")
+        self.address = address
 
 
 class SocketLine:
-    """Connects to a server's gateway, as often as need be."""
+    """Connects to the gateway of a server, or of one of several that share a database, as often as
+    need be.
+    """
 
     is_within = False
 
-    def __init__(self, server: str, token: str, *, trusting: Path | None = None) -> None:
+    def __init__(self, servers: Sequence[str], token: str, *, trusting: Path | None = None) -> None:
         """`trusting`: a file of certificate authorities (PEM) beside those of the machine.
 
         Raises AddressRefused.
         """
-        self._address = gateway_address(server)
+        self._addresses = [gateway_address(server) for server in servers]
         self._token = token
         self._logger = logging.getLogger("runyard.worker.socket")
         self._logger.addHandler(logging.NullHandler())
         self._logger.propagate = False
-        self._tls = _tls(trusting) if self._address.startswith("wss:") else None
+        self._tls = _tls(trusting)
 
     async def connect(self, spawn: Spawn) -> Transport:
-        """A new connection; raises NotConnected or WorkerRefused."""
+        """A new connection; raises NotConnected or WorkerRefused. After a failure the next address
+        has its turn.
+        """
+        address = self._addresses[0]
         try:
-            connection = await connect(
-                self._address,
-                additional_headers={"Authorization": f"Bearer {self._token}"},
-                user_agent_header=f"runyard-worker/{VERSION}",
-                compression=None,
-                max_size=FRAME_LIMIT,
-                ping_interval=None,  # heartbeats are frames of our own
-                open_timeout=OPENING.total_seconds(),
-                close_timeout=CLOSING.total_seconds(),
-                proxy=None if urlsplit(self._address).hostname in LOOPBACK else True,
-                ssl=self._tls,
-                logger=self._logger,
-            )
+            connection = await self._opened(address)
         except InvalidStatus as answer:
-            raise _refusal(self._address, answer) from answer
+            self._turn()
+            raise _refusal(address, answer) from answer
         except TimeoutError as error:
-            raise NotConnected(f"{self._address} does not answer") from error
+            self._turn()
+            raise NotConnected(f"{address} does not answer") from error
         except (OSError, WebSocketException, EOFError) as error:
-            raise NotConnected(f"{self._address}: {_told(error)}") from error
+            self._turn()
+            raise NotConnected(f"{address}: {_told(error)}") from error
         return SocketTransport(connection, spawn)
+
+    def _turn(self) -> None:
+        self._addresses.append(self._addresses.pop(0))
+
+    async def _opened(self, address: str) -> ClientConnection:
+        return await connect(
+            address,
+            additional_headers={"Authorization": f"Bearer {self._token}"},
+            user_agent_header=f"runyard-worker/{VERSION}",
+            compression=None,
+            max_size=FRAME_LIMIT,
+            ping_interval=None,  # heartbeats are frames of our own
+            open_timeout=OPENING.total_seconds(),
+            close_timeout=CLOSING.total_seconds(),
+            proxy=None if urlsplit(address).hostname in LOOPBACK else True,
+            ssl=self._tls if address.startswith("wss:") else None,
+            logger=self._logger,
+        )
 
 
 class SocketTransport:
@@ -158,7 +176,7 @@ def gateway_address(server: str) -> str:
     parts = urlsplit(server)
     scheme = SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname or parts.query or parts.fragment:
-        raise AddressRefused("an address such as https://runyard.example.org")
+        raise AddressRefused(server)
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + PATH, "", ""))
 
 

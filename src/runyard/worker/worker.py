@@ -50,8 +50,10 @@ STEADY = 0.25
 """Share by which the capacity must change before the server is told."""
 
 
-RETRIED = frozenset({"name_taken"})
-"""Refusals after which another try may succeed."""
+NAME_TAKEN = "name_taken"
+NAME_PATIENCE = 30.0
+"""Seconds for which a name may be taken: so long the last life of this very worker may be held for
+alive."""
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -74,6 +76,7 @@ class Worker:
         self._transport: Transport | None = None
         self._backoff = Backoff()
         self._refused: WorkerRefused | None = None
+        self._name_taken_at: float | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._empty = asyncio.Event()
@@ -145,8 +148,13 @@ class Worker:
     def _is_refused(self) -> bool:
         """Whether there is no use in another try."""
         refusal = self._session.refusal
-        if refusal is None or refusal.code in RETRIED:
+        if refusal is None:
+            self._name_taken_at = None
             return False
+        if refusal.code == NAME_TAKEN:
+            self._name_taken_at = self._name_taken_at or self._now()
+            if self._now() - self._name_taken_at < NAME_PATIENCE:
+                return False
         self._refused = WorkerRefused(refusal)
         return True
 
@@ -299,8 +307,9 @@ class Worker:
             case Pending(_, detail):
                 self._tell(f"Waiting: {detail}")
                 self._wake_for_leases()
-            case Refusal(_, detail):
-                self._tell(f"Refused: {detail}")
+            case Refusal(code, detail):
+                if code == NAME_TAKEN:
+                    self._tell(f"Not let in yet: {detail}")
                 self._hang_up(detail)
             case Renewed():
                 self._wake_for_leases()

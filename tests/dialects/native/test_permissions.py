@@ -88,6 +88,17 @@ EXPECTED = {
     "PATCH /companies/{company}/schedules/{schedule}": Permission.OPERATE,
     "DELETE /companies/{company}/schedules/{schedule}": Permission.OPERATE,
     "GET /workers": Permission.READ,
+    "GET /workers/{worker}": Permission.MONITOR,
+    "POST /workers/{worker}/allow": Permission.INSTALL,
+    "POST /workers/{worker}/lock": Permission.INSTALL,
+    "POST /workers/{worker}/drain": Permission.INSTALL,
+    "DELETE /workers/{worker}": Permission.INSTALL,
+    "GET /companies/{company}/workers": Permission.READ,
+    "GET /companies/{company}/workers/{worker}": Permission.READ,
+    "POST /companies/{company}/workers/{worker}/allow": Permission.ADMINISTER,
+    "POST /companies/{company}/workers/{worker}/lock": Permission.ADMINISTER,
+    "POST /companies/{company}/workers/{worker}/drain": Permission.ADMINISTER,
+    "DELETE /companies/{company}/workers/{worker}": Permission.ADMINISTER,
     "GET /doctor": Permission.MONITOR,
     "GET /openapi.json": Permission.PUBLIC,
 }
@@ -133,7 +144,14 @@ async def secrets(house) -> AsyncIterator[dict[str | None, dict[Role, str]]]:
 async def status_of(place: Place, route: Route, secret: str, company: str) -> int:
     """What the route answers; nothing that it names exists, so what is let in ends in 400 or 404."""
     path = route.path.format(
-        company=company, task="none", run=NONE, token=NONE, file=NONE, schedule="none", user=NONE
+        company=company,
+        task="none",
+        run=NONE,
+        token=NONE,
+        file=NONE,
+        schedule="none",
+        worker="none",
+        user=NONE,
     )
     async with place.client(secret) as client:
         if route.answer_media == "text/event-stream" and route.path.endswith("company}/events"):
@@ -171,6 +189,7 @@ async def test_nothing_is_answered_without_a_token(place: Place, route: Route) -
         file=NONE,
         schedule="none",
         user=NONE,
+        worker="none",
     )
 
     async with place.client("ryd_native_none") as stranger:

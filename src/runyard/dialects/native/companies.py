@@ -121,11 +121,18 @@ async def _new_token(request: Request, company: Company | None) -> shapes.Create
         raise refused("lasting", str(wanted.lasting), "a positive duration")
     if wanted.lasting is not None and wanted.lasting.days > shapes.LONGEST_DAYS:
         raise refused("lasting", str(wanted.lasting), f"at most P{shapes.LONGEST_DAYS}D")
+    if wanted.joins and wanted.kind is not TokenKind.WORKER:
+        raise refused("joins", "true", f"false, for a token of kind {wanted.kind}")
     if wanted.kind is TokenKind.REMOTE_CONTROL:
         created = await _remote_control_token(request, company, wanted)
     else:
         created = await request.engine.tokens.create(
-            wanted.kind, company, role=Role(wanted.role), name=wanted.name, lasting=wanted.lasting
+            wanted.kind,
+            company,
+            role=Role(wanted.role),
+            name=wanted.name,
+            lasting=wanted.lasting,
+            joins=wanted.joins,
         )
     slug = await slug_of(request.engine, created.token.company_id)
     return wire.created_token_shape(wire.token_shape(created.token, slug), created.secret)

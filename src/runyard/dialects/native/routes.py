@@ -3,7 +3,16 @@
 from functools import cache
 
 from runyard import __version__
-from runyard.dialects.native import companies, files, installation, runs, schedules, tasks, users
+from runyard.dialects.native import (
+    companies,
+    files,
+    installation,
+    runs,
+    schedules,
+    tasks,
+    users,
+    workers,
+)
 from runyard.dialects.native.examples import EXAMPLES, FAILURE, REFUSALS
 from runyard.model.tokens import Permission
 from runyard.web.door import Door
@@ -47,13 +56,15 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "events": "What happens, as it happens.",
         "files": "Files that go into runs and come out of them.",
         "schedules": "Plans that start runs by themselves.",
-        "installation": "Workers, health, and this document.",
+        "workers": "Processes that execute runs, and who of them may.",
+        "installation": "Health, and this document.",
     },
     params={
         "company": "Slug of the company.",
         "task": "Id, uuid, public id or name of the task, percent-encoded.",
         "run": "Id or public id of the run.",
         "token": "Id of the token.",
+        "worker": "Id or name of the worker, percent-encoded.",
         "file": "Id of the file.",
         "user": "Id or email of the user, percent-encoded.",
         "schedule": "Id or name of the schedule, percent-encoded.",
@@ -76,6 +87,7 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *files.ROUTES,
     *schedules.ROUTES,
+    *workers.ROUTES,
     *installation.ROUTES,
     Route(
         method="GET",

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from runyard.engine.workers import WorkerView
 from runyard.model.companies import Company
 from runyard.model.files import StoredFile
 from runyard.model.ids import encode_public_id
@@ -16,7 +17,6 @@ from runyard.model.tasks import Declaration, Task, Version
 from runyard.model.tokens import Token
 from runyard.model.types import Field
 from runyard.model.users import User
-from runyard.model.workers import Worker
 from runyard.protocol import shapes, user_shapes
 from runyard.stores.base import RunValues
 
@@ -41,6 +41,7 @@ def token_shape(token: Token, company: str | None) -> shapes.Token:
         expires_at=token.expires_at,
         revoked_at=token.revoked_at,
         last_used_at=token.last_used_at,
+        joins=token.joins,
     )
 
 
@@ -209,20 +210,23 @@ def schedule_shape(
     )
 
 
-def worker_shape(worker: Worker, company: str | None, *, online: bool, busy: int) -> shapes.Worker:
-    """A worker, whose company has this slug."""
+def worker_shape(view: WorkerView, company: str | None, *, is_own: bool) -> shapes.Worker:
+    """A worker, whose company has this slug; where it stands is for its own people."""
+    worker = view.worker
     return shapes.Worker(
         id=worker.id,
         company=company,
         name=worker.name,
         state=worker.state,
-        online=online,
-        busy=busy,
+        online=view.online,
+        busy=view.busy,
         slots=worker.slots,
         labels=worker.labels,
         version=worker.version,
-        host=worker.host,
+        host=worker.host if is_own else "",
         os=worker.os,
+        address=worker.address if is_own else "",
+        isolation=worker.isolation,
         draining=worker.draining,
         created_at=worker.created_at,
         last_seen_at=worker.last_seen_at,

@@ -126,12 +126,15 @@ class Operations:
         role: str | None = None,
         name: str | None = None,
         lasting: timedelta | None = None,
+        joins: bool = False,
     ) -> Plan[shapes.CreatedToken]:
         """A new token of the company, or of the installation when the client has no company.
 
-        Its `secret` is shown only in this answer. `lasting` None: it never expires.
+        Its `secret` is shown only in this answer. `lasting` None: it never expires. `joins`: workers
+        that present this worker token need not be allowed by anybody.
         """
-        body = _without_none(kind=kind, role=role, name=name, lasting=lasting)
+        joined = True if joins else None
+        body = _without_none(kind=kind, role=role, name=name, lasting=lasting, joins=joined)
         return (yield from ask(_post(self._tokens_path(), body), shapes.CreatedToken))
 
     @operation
@@ -517,8 +520,33 @@ class Operations:
 
     @operation
     def workers(self) -> Plan[tuple[shapes.Worker, ...]]:
-        """The workers that the token may see."""
-        return (yield from _all_pages(_get(f"{API}/workers"), shapes.WorkerPage))
+        """The workers that serve the company; all that the token sees when the client has none."""
+        return (yield from _all_pages(_get(self._workers_path()), shapes.WorkerPage))
+
+    @operation
+    def worker(self, worker: Ref) -> Plan[shapes.Worker]:
+        """One worker."""
+        return (yield from ask(_get(self._workers_path(worker)), shapes.Worker))
+
+    @operation
+    def allow_worker(self, worker: Ref) -> Plan[shapes.Worker]:
+        """Lets a worker execute runs, from now on."""
+        return (yield from ask(_post(self._workers_path(worker, "allow")), shapes.Worker))
+
+    @operation
+    def lock_worker(self, worker: Ref) -> Plan[shapes.Worker]:
+        """Keeps a worker out; its runs go to others."""
+        return (yield from ask(_post(self._workers_path(worker, "lock")), shapes.Worker))
+
+    @operation
+    def drain_worker(self, worker: Ref) -> Plan[shapes.Worker]:
+        """Gives a worker no further runs until it is allowed again."""
+        return (yield from ask(_post(self._workers_path(worker, "drain")), shapes.Worker))
+
+    @operation
+    def remove_worker(self, worker: Ref) -> Plan[None]:
+        """Forgets a worker."""
+        yield _delete(self._workers_path(worker))
 
     @operation
     def doctor(self) -> Plan[shapes.Diagnosis]:
@@ -530,6 +558,11 @@ class Operations:
             raise Refused("Say which company: Client(..., company=SLUG).")
         ends = "/".join(quote(str(segment), safe="") for segment in segments)
         return f"{API}/companies/{quote(self.company, safe='')}/{ends}"
+
+    def _workers_path(self, *segments: Ref) -> str:
+        if self.company is not None:
+            return self._path("workers", *segments)
+        return "/".join((f"{API}/workers", *(quote(str(part), safe="") for part in segments)))
 
     def _tokens_path(self) -> str:
         return f"{API}/tokens" if self.company is None else self._path("tokens")

@@ -32,6 +32,7 @@ class TokenTable:
             micros_or_none(token.expires_at),
             micros_or_none(token.revoked_at),
             micros_or_none(token.last_used_at),
+            int(token.joins),
         )
         await self._db.write(a_piece(WriteClass.START, Statement("insert_token", (row,))))
 
@@ -57,6 +58,11 @@ class TokenTable:
         statement = Statement("note_token_use", rows)
         await self._db.write(a_piece(WriteClass.MAINTENANCE, statement, is_relaxed=True))
 
+    async def valid(self, tokens: Sequence[TokenId], now: datetime) -> set[TokenId]:
+        """Those of these that are neither revoked nor expired."""
+        rows = await self._db.all("valid_tokens", token_ids=list(tokens), now=micros(now))
+        return {TokenId(row[0]) for row in rows}
+
     async def list(self, company: CompanyId | None) -> list[Token]:
         """Tokens of a company, or of the installation, newest first."""
         return [_token_from(row) for row in await self._db.all("list_tokens", company_id=company)]
@@ -74,4 +80,5 @@ def _token_from(row: Row) -> Token:
         expires_at=instant_or_none(row[7]),
         revoked_at=instant_or_none(row[8]),
         last_used_at=instant_or_none(row[9]),
+        joins=bool(row[10]),
     )

@@ -7,7 +7,7 @@ import msgspec
 
 from runyard.model.ids import CompanyId, SessionId, WorkerId
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import WriteClass
+from runyard.stores.base import OpenedSession, OpenSession, WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros, micros_or_none
 from runyard.stores.tables.pieces import Answer, Database, Row, Statement, a_piece
 
@@ -22,7 +22,7 @@ class WorkerTable:
         self._db = db
 
     async def register(self, worker: Worker) -> Worker:
-        """Insert a worker, or update the one of that name, keeping its id and state."""
+        """Insert a worker, or update the one of that name, keeping what was decided about it."""
         row = (
             worker.id,
             worker.company_id,
@@ -34,9 +34,9 @@ class WorkerTable:
             worker.address,
             worker.slots,
             _encode(worker.labels).decode(),
+            worker.isolation,
             micros(worker.created_at),
             micros_or_none(worker.last_seen_at),
-            int(worker.draining),
         )
         [rows] = await self._write(Statement("register_worker", (row,)))
         return _worker_from(rows[0])
@@ -46,19 +46,48 @@ class WorkerTable:
         [changed] = await self._write(Statement("set_worker_state", ((worker, state.value),)))
         return bool(changed)
 
-    async def open_session(
-        self,
-        session: SessionId,
-        worker: WorkerId,
-        server: str,
-        lease_expires_at: datetime,
-        at: datetime,
-    ) -> None:
+    async def set_draining(self, worker: WorkerId, draining: bool) -> bool:  # noqa: FBT001 - the value
+        """Give it nothing more, or go on."""
+        [changed] = await self._write(Statement("drain_worker", ((worker, int(draining)),)))
+        return bool(changed)
+
+    async def remove(self, worker: WorkerId) -> bool:
+        """Forget it."""
+        [removed] = await self._write(Statement("remove_worker", ((worker,),)))
+        return bool(removed)
+
+    async def find(self, worker: WorkerId) -> Worker | None:
+        """One by its id."""
+        row = await self._db.one("find_worker", worker_id=worker)
+        return _worker_from(row) if row else None
+
+    async def find_by_name(self, company: CompanyId | None, name: str) -> Worker | None:
+        """One by its name among those of a company, or of the installation."""
+        row = await self._db.one("find_worker_by_name", company_id=company, name=name)
+        return _worker_from(row) if row else None
+
+    async def note(self, seen: Sequence[tuple[WorkerId, datetime, int]]) -> None:
+        """When workers were last seen, and how many runs each held."""
+        statement = Statement("note_worker", [(w, micros(at), busy) for w, at, busy in seen])
+        await self._db.write(a_piece(WriteClass.MAINTENANCE, statement, is_relaxed=True))
+
+    async def open_session(self, opened: OpenedSession, at: datetime) -> None:
         """A worker connected."""
-        row = (session, worker, server, micros(lease_expires_at), micros(at))
         await self._write(
-            Statement("open_session", (row,)), Statement("see_worker", ((worker, micros(at)),))
+            _opening(opened, at), Statement("see_worker", ((opened.worker_id, micros(at)),))
         )
+
+    async def succeed_session(
+        self, closed: SessionId, opened: OpenedSession, digest: bytes, at: datetime
+    ) -> bool:
+        """Close a live session whose key this is, and open another that has its leases."""
+        [succeeded, *_] = await self._write(
+            Statement("succeed_session", ((closed, opened.id, digest, micros(at)),), needs=1),
+            _opening(opened, at),
+            Statement("hand_over_runs", ((closed, opened.id),)),
+            Statement("see_worker", ((opened.worker_id, micros(at)),)),
+        )
+        return bool(succeeded)
 
     async def renew(self, sessions: Sequence[SessionId], lease_expires_at: datetime) -> None:
         """Keep the leases of these sessions. Closed sessions stay closed."""
@@ -66,9 +95,10 @@ class WorkerTable:
         statement = Statement("renew_session", [(session, until) for session in sessions])
         await self._db.write(a_piece(WriteClass.OUTCOME, statement, is_relaxed=True))
 
-    async def close_session(self, session: SessionId, at: datetime) -> None:
-        """Its leases are void from now on."""
-        await self._write(Statement("close_session", ((session, micros(at)),)))
+    async def close_session(self, session: SessionId, at: datetime) -> bool:
+        """Its leases are void from now on. False: it was closed before."""
+        [closed] = await self._write(Statement("close_session", ((session, micros(at)),)))
+        return bool(closed)
 
     async def expire_sessions(self, now: datetime, server: str | None = None) -> list[SessionId]:
         """Close every open session whose lease has expired (or all of that server); which."""
@@ -79,6 +109,17 @@ class WorkerTable:
         )
         [closed] = await self._write(statement)
         return [SessionId(row[0]) for row in closed]
+
+    async def shorten_sessions(self, server: str, lease_expires_at: datetime) -> None:
+        """Let the leases of a server's open sessions end at this instant, if not earlier."""
+        await self._write(
+            Statement("shorten_sessions_of_server", ((server, micros(lease_expires_at)),))
+        )
+
+    async def open_sessions(self) -> list[OpenSession]:
+        """Every session that was not closed; its lease may have lapsed."""
+        rows = await self._db.all("open_sessions")
+        return [OpenSession(row[0], row[1], row[2], instant(row[3])) for row in rows]
 
     async def list(self, company: CompanyId | None = None) -> list[Worker]:
         """All workers, or those that serve a company."""
@@ -91,6 +132,18 @@ class WorkerTable:
 
     async def _write(self, *statements: Statement) -> Sequence[Answer]:
         return await self._db.write(a_piece(WriteClass.OUTCOME, *statements))
+
+
+def _opening(opened: OpenedSession, at: datetime) -> Statement:
+    row = (
+        opened.id,
+        opened.worker_id,
+        opened.server,
+        micros(opened.lease_expires_at),
+        micros(at),
+        opened.resume_digest,
+    )
+    return Statement("open_session", (row,))
 
 
 def _worker_from(row: Row) -> Worker:
@@ -108,4 +161,6 @@ def _worker_from(row: Row) -> Worker:
         created_at=instant(row[10]),
         last_seen_at=instant_or_none(row[11]),
         draining=bool(row[12]),
+        isolation=row[13],
+        busy=row[14],
     )
