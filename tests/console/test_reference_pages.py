@@ -7,7 +7,10 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, Request, expect
 
+from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
+from runyard.server import app
 from runyard.server.app import Server
+from runyard.web.references import Reference
 from tests.support.browser import visiting
 from tests.support.server import administrator_secret, running_server
 
@@ -111,6 +114,60 @@ async def test_what_is_typed_in_as_a_token_is_not_kept(browser: Browser, memory_
 
     assert secret not in kept
     assert "of old" not in kept
+
+
+ANOTHER = Reference(
+    name="another",
+    title="Another API",
+    caption="Made up for this test.",
+    document=NATIVE_REFERENCE.document,
+    prefilled={"run": "1041"},
+    address="/another/{company}",
+)
+"""A door that contributes a page with an address of its own and prefilled parameters."""
+
+
+async def test_what_the_address_and_the_door_say_is_filled_in(
+    browser: Browser, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REFERENCES", (NATIVE_REFERENCE, ANOTHER))
+    async with (
+        running_server(memory_path) as server,
+        visiting(browser, server.url) as (page, complaints),
+    ):
+        complaints.expect("status of 401")
+        await page.goto("/another/acme-2")
+        await opened(page, "Runs", "Cancel run")
+
+        await expect(page.get_by_role("link", name="Runyard API")).to_be_visible()
+        await expect(page.get_by_label("company", exact=True)).to_have_value("acme-2")
+        await expect(page.get_by_label("run", exact=True)).to_have_value("1041")
+        request = await sent(page)
+        assert request.url.endswith("/runyard/v1/companies/acme-2/runs/1041/cancel")
+
+        # The same API without an address of its own fills in only what the door says.
+        await page.goto("/console/reference/another")
+        await opened(page, "Runs", "Cancel run")
+        await expect(page.get_by_label("company", exact=True)).to_have_value("")
+        await expect(page.get_by_label("run", exact=True)).to_have_value("1041")
+
+
+async def test_an_address_fills_in_names_and_nothing_else(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REFERENCES", (NATIVE_REFERENCE, ANOTHER))
+    async with running_server(memory_path) as server, httpx.AsyncClient() as anyone:
+        await server.engine.companies.create("acme")
+        known = await anyone.get(f"{server.url}/another/acme")
+        unknown = await anyone.get(f"{server.url}/another/nobody")
+        statuses = [
+            (await anyone.get(f"{server.url}/another/{strange}")).status_code
+            for strange in ("%22%3E%3Cscript%3E", "a%20b", "%C3%A9", "a/b", "", "a%00", "x" * 201)
+        ]
+
+    assert (known.status_code, unknown.status_code) == (200, 200)
+    assert known.text.replace("acme", "nobody") == unknown.text
+    assert statuses == [404] * 7
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
