@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from runyard.console import rendering
 from runyard.console.assets import CONTENT_TYPES, FOLDER, AssetMissing, Assets, installed
 from tests.architecture.tree import REPOSITORY
 from tests.support.server import running_server
@@ -90,6 +91,20 @@ def test_another_content_has_another_address(tmp_path: Path) -> None:
 def test_a_file_that_was_not_fetched_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(AssetMissing, match=r"elements\.js is missing.*make venv"):
         Assets(tmp_path / "vendor").address("elements.js")
+
+
+async def test_a_page_without_its_files_says_how_to_get_them(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = rendering._environment()
+    monkeypatch.setitem(environment.globals, "asset", Assets(FOLDER).address)
+
+    async with running_server(memory_path) as server, httpx.AsyncClient() as anyone:
+        page = await anyone.get(f"{server.url}/console/reference/native")
+
+    assert page.status_code == 503
+    assert "elements.css is missing" in page.text
+    assert "make venv" in page.text
 
 
 def test_styles_and_scripts_of_ours_name_no_other_host() -> None:

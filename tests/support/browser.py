@@ -8,6 +8,7 @@ against the page whatever the browser complained about: a violated content secur
 on the console, a request to any other host than the server.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -151,9 +152,18 @@ async def visiting(
         complaints = Complaints(home)
         await complaints.listen_to_all(context)
         yield await context.new_page(), complaints
-        assert complaints.found() == []
+        await _all_heard(context)
+        found = complaints.found()
+        assert not found, "\n".join(found)
     finally:
         await context.close()
+
+
+async def _all_heard(context: BrowserContext) -> None:
+    """What the pages said up to now has arrived: their answers come after it on the same way."""
+    for page in context.pages:
+        with contextlib.suppress(Error):  # a page that is just being left
+            await page.evaluate("0")
 
 
 def _origin(url: str) -> tuple[str, str]:
