@@ -53,6 +53,11 @@ SCHEDULE_SKIPPED: Final = "schedule.skipped"
 """schedule_id, detail: a fire time passed without a run."""
 LOGIN_REFUSED: Final = "login.refused"
 """address: somebody tried to sign in with a wrong password, or as nobody."""
+CALLBACK_DIED: Final = "callback.died"
+"""callback_id, run_id, host, detail: it was given up; it can be sent again by hand."""
+MASTER_KEY_DIFFERS: Final = "master_key.differs"
+"""This server's master key is not the one that its database was set up with: it signs and sends no
+callbacks."""
 REQUEST_FAILED: Final = "request.failed"
 """route, trace, error: an answer 500; the caller was told the trace."""
 

@@ -18,7 +18,8 @@ Command = Callable[..., tuple[int, Any]]
 
 @pytest.fixture(scope="session")
 def sqlite_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with running_house(tmp_path_factory.mktemp("house") / "data") as house:
+    data = tmp_path_factory.mktemp("house") / "data"
+    with running_house(data, "--allow-outbound", "127.0.0.1") as house:
         yield house
 
 

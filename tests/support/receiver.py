@@ -38,6 +38,7 @@ class Receiver:
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
         self.arrived: list[Exchange] = []
+        self._has_arrived = asyncio.Event()
         self.connections = 0
         self.port = 0
         self.scheme = "http"
@@ -52,6 +53,14 @@ class Receiver:
         """The entry that opens it."""
         return f"127.0.0.1:{self.port}"
 
+    async def has(self, count: int) -> list[Exchange]:
+        """What has arrived, once that is so many requests."""
+        async with asyncio.timeout(30):
+            while len(self.arrived) < count:
+                self._has_arrived.clear()
+                await self._has_arrived.wait()
+        return self.arrived
+
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         self.connections += 1
@@ -60,6 +69,7 @@ class Receiver:
                 while True:
                     exchange = await self._next(reader, writer)
                     self.arrived.append(exchange)
+                    self._has_arrived.set()
                     await self._answering(exchange)
         finally:
             writer.close()

@@ -15,6 +15,7 @@ from runyard.model.runs import Outcome, Run, RunError
 from runyard.model.states import RunState
 from runyard.model.tasks import Declaration, Policies, Task, Version
 from runyard.model.types import Field
+from runyard.outbound.base import Outbound
 from runyard.stores.base import ClaimedRun, Store
 from tests.support.turned_clock import TurnedClock
 
@@ -252,11 +253,14 @@ def a_declaration(
 
 @asynccontextmanager
 async def opened_yard(
-    store: Store, clock: TurnedClock | None = None, server: str = "test"
+    store: Store,
+    clock: TurnedClock | None = None,
+    server: str = "test",
+    outbound: Outbound | None = None,
 ) -> AsyncIterator[Yard]:
     """An engine over this store."""
     clock = clock or TurnedClock()
-    async with Engine(store, clock, EngineSettings(server=server)) as engine:
+    async with Engine(store, clock, EngineSettings(server=server), outbound) as engine:
         companies = {company.slug: company for company in await engine.companies.list()}
         company = companies.get("acme") or await engine.companies.create("acme")
         yield Yard(engine, store, clock, company)

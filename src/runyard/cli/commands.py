@@ -52,6 +52,7 @@ WORK = (
     Command("task", "runyard.cli.tasks:app", "See and steer tasks."),
     Command("run", "runyard.cli.runs:app", "Start, follow and steer runs."),
     Command("schedule", "runyard.cli.schedules:app", "Plan runs."),
+    Command("callback", "runyard.cli.callbacks:app", "Tell other servers of ended runs."),
     Command("orchestrator", "runyard.cli.orchestrator:app", "Hold runs back, and let them go."),
 )
 ACCESS = (

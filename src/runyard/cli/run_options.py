@@ -23,6 +23,10 @@ class StartOptions:
     priority: Annotated[int | None, Parameter(help="1 to 99, lower first.")] = None
     due_at: Annotated[str | None, Parameter(help="Not before this instant.")] = None
     parked: Annotated[bool, Parameter(help="Hold it until it is released.")] = False
+    callback: Annotated[
+        list[str] | None,
+        Parameter(help="Address that gets a signed POST when it has ended; may be repeated."),
+    ] = None
     key: Annotated[
         str | None, Parameter(help="Idempotency key: the same key always means the same run.")
     ] = None

@@ -38,6 +38,8 @@ Timeout = Annotated[str | None, Parameter(help="How long to wait at most: 5m.")]
     help_epilogue="Examples:\n"
     '  runyard run start "Zip code" --company acme -i zip=76131 --wait --json\n'
     '  runyard run start "CSV report" --company acme -i table=@sales.csv --wait\n'
+    '  runyard run start "Zip code" --company acme -i zip=76131 '
+    "--callback https://shop.example.com/hooks/runyard\n"
     '  echo \'{"zip": "76131"}\' | runyard run start "Zip code" --company acme --input -'
 )
 def start(
@@ -59,6 +61,7 @@ def start(
             priority=start_options.priority,
             due_at=start_options.due,
             parked=start_options.parked,
+            callbacks=start_options.callback or (),
             key=start_options.key,
         )
         if wait:

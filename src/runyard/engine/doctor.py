@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from runyard.engine.foundation import Foundation
+from runyard.engine.keys import Keys
 from runyard.model.errors import RunyardError
 
 SHOWN_BREACHES = 20
@@ -33,7 +34,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 class Doctor:
     """Looks at a live installation."""
 
-    def __init__(self, foundation: Foundation) -> None:
+    def __init__(self, foundation: Foundation, keys: Keys) -> None:
+        self._keys = keys
         self._store = foundation.store
         self._clock = foundation.clock
         self._sessions = foundation.sessions
@@ -45,7 +47,8 @@ class Doctor:
             checks.append(await self._promise_check())
         except RunyardError as problem:
             checks = [Check(name="store", ok=False, detail=problem.detail)]
-        return Diagnosis(checks=(*checks, self._worker_check(), *self._isolation_checks()))
+        checks += [self._key_check(), self._worker_check(), *self._isolation_checks()]
+        return Diagnosis(checks=tuple(checks))
 
     async def _store_check(self) -> Check:
         found = await self._store.statistics()
@@ -69,6 +72,12 @@ class Doctor:
             return Check(name="promises", ok=True, detail=detail)
         told = "; ".join(f"{b.promise}: run {b.run_id}: {b.detail}" for b in breaches)
         return Check(name="promises", ok=False, detail=told)
+
+    def _key_check(self) -> Check:
+        if self._keys.are_right:
+            return Check(name="master key", ok=True, detail="the one of this database")
+        detail = "not the one of this database; this server sends no callbacks"
+        return Check(name="master key", ok=False, detail=detail)
 
     def _worker_check(self) -> Check:
         slots = sum(session.worker.slots for session in self._sessions)

@@ -18,8 +18,10 @@ import msgspec
 from runyard import __version__
 from runyard.engine.actors import Actors
 from runyard.engine.attempts import Attempts
+from runyard.engine.callbacks import Callbacks
 from runyard.engine.clock import Clock
 from runyard.engine.companies import Companies
+from runyard.engine.couriers import Couriers
 from runyard.engine.deploys import Deploys
 from runyard.engine.directory import Directory
 from runyard.engine.dispatch import Dispatcher
@@ -30,6 +32,7 @@ from runyard.engine.foundation import Foundation
 from runyard.engine.hearing import Hearing
 from runyard.engine.history import History
 from runyard.engine.ids import Ids
+from runyard.engine.keys import Keys
 from runyard.engine.logbook import Logbook
 from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING, Logins
 from runyard.engine.maintenance import Maintenance
@@ -53,6 +56,7 @@ from runyard.model.errors import Busy
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLine
 from runyard.model.servers import Server
+from runyard.outbound.base import Nowhere, Outbound
 from runyard.stores.base import Store, StoreStatistics
 from runyard.telemetry import WORKER_CONNECTED, emit
 
@@ -76,6 +80,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a login may go unused."""
     login_lasting: timedelta = DEFAULT_LASTING
     """How long a login holds at most."""
+    master_key: bytes = b"none"
+    """What secrets are derived from. One that is known to others keeps nothing secret."""
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +91,21 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     slots: int
     held_runs: int
+    callbacks_delivered: int
+    callbacks_failed: int
+    """Tries that failed."""
 
 
 class Engine:
     """What Runyard decides."""
 
-    def __init__(self, store: Store, clock: Clock, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: EngineSettings,
+        outbound: Outbound | None = None,
+    ) -> None:
         self._store = store
         self._settings = settings
         self.clock = clock
@@ -103,7 +118,11 @@ class Engine:
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
         self._steering = steering = Steering(parts, attempts)
-        self.starts = starts = Starts(parts, files, settings.ageing)
+        outbound = outbound or Nowhere()
+        self._keys = Keys(settings.master_key)
+        self.callbacks = callbacks = Callbacks(parts, self._keys, outbound.refuse)
+        self._couriers = Couriers(parts, callbacks, outbound)
+        self.starts = starts = Starts(parts, files, callbacks, settings.ageing)
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
@@ -126,7 +145,7 @@ class Engine:
         self.explain = Explain(parts)
         self.history = History(parts)
         self.actors = Actors(store)
-        self.doctor = Doctor(parts)
+        self.doctor = Doctor(parts, self._keys)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
         self.workers = Workers(parts, steering, self.maintenance.lose)
         tokens.on_revoke = self.workers.notice
@@ -142,6 +161,8 @@ class Engine:
         self._parts.sessions.server = await self.peers.enter(
             self._server, is_name_given=self._settings.is_name_given
         )
+        await self._keys.open(self._store)
+        await self._couriers.open()
         await self.maintenance.open()
         self._loops = asyncio.ensure_future(self._run())  # owned by this object: see __aexit__
         return self
@@ -163,6 +184,7 @@ class Engine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loops
             with contextlib.suppress(Busy):  # a database that is away sees that we left
+                await self._couriers.close()
                 await self.peers.leave()
 
     async def _last_writes(self, loops: "asyncio.Task[None]") -> None:
@@ -182,6 +204,7 @@ class Engine:
             group.create_task(self.maintenance.run())
             group.create_task(self.workers.run())
             group.create_task(self._hearing.run())
+            group.create_task(self._couriers.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
 
     @property
@@ -281,6 +304,8 @@ class Engine:
             workers=len(sessions),
             slots=sum(session.worker.slots for session in sessions),
             held_runs=sum(len(session.held) for session in sessions),
+            callbacks_delivered=self._couriers.delivered,
+            callbacks_failed=self._couriers.failed,
         )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from runyard.engine.callbacks import CallbackRequest, Callbacks
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.ranks import rank
@@ -53,6 +54,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What shall be remembered of this start; at most 500 characters."""
     waits: bool = False
     """Whether it queues although its task is set not runnable, instead of being refused."""
+    callbacks: tuple[CallbackRequest, ...] = ()
+    """Who is told when it has ended."""
 
 
 class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +95,16 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 class Starts:
     """Starts runs."""
 
-    def __init__(self, foundation: Foundation, files: Files, ageing: timedelta) -> None:
+    def __init__(
+        self, foundation: Foundation, files: Files, callbacks: Callbacks, ageing: timedelta
+    ) -> None:
         self._store = foundation.store
         self._clock = foundation.clock
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._dispatcher = foundation.dispatcher
         self._files = files
+        self._callbacks = callbacks
         self._watch = foundation.watch
         self._ageing = ageing
         self.on_scheduled: Callable[[], None] = _nothing
@@ -136,8 +142,9 @@ class Starts:
         version_id = run.version_id if how.same_version else task.version_id
         raw = (await self._directory.input_shape(version_id)).accept(raw)
         state = RunState.PARKED if parked else RunState.QUEUED
+        run_id = RunId(await self._ids.take())
         new = NewRun(
-            id=RunId(await self._ids.take()),
+            id=run_id,
             public_id=self._clock.new_public_id(),
             company_id=company.id,
             task_id=task.id,
@@ -153,6 +160,7 @@ class Starts:
             restarted_from=run.id,
             trigger=Trigger.RESTART,
             started_by=how.by,
+            callbacks=await self._callbacks.copies(company, run.id, run_id),
         )
         await self._insert(company, [new], None)
         return new.id
@@ -283,6 +291,9 @@ class Starts:
             started_by=request.by,
             put_off_until=request.due_at if is_later else None,
             note=request.note,
+            callbacks=(
+                await self._callbacks.new(run_id, request.callbacks) if request.callbacks else ()
+            ),
         )
 
     async def _priority(self, company: Company, task: Task, asked: int | None) -> int:

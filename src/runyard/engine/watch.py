@@ -11,7 +11,7 @@ companies are followed where.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -107,6 +107,8 @@ class Watch:
         self._clock = clock
         self._peers = peers
         self._sequence = 0
+        self.on_ended: Callable[[Sequence[RunId]], None] | None = None
+        """Called with runs that are final, whoever waits for them."""
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._followers: dict[CompanyId, list[Follower]] = {}
         self._rings: dict[CompanyId, deque[tuple[Event, RunId]]] = {}
@@ -126,6 +128,8 @@ class Watch:
 
     def heard_ended(self, runs: Sequence[RunId]) -> None:
         """These runs are final, here or through another server."""
+        if self.on_ended is not None:
+            self.on_ended(runs)
         if not self._waiters:
             return
         for run in runs:

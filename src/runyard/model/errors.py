@@ -4,13 +4,14 @@
     ├── NotFound                 no such thing, or not yours (the two are told apart by nobody)
     │   ├── CompanyNotFound, TaskNotFound, VersionNotFound, RunNotFound, TokenNotFound
     │   ├── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
-    │   └── UserNotFound, GrantNotFound, SetupLinkNotFound
+    │   └── UserNotFound, GrantNotFound, SetupLinkNotFound, CallbackNotFound
     ├── Conflict                 it exists, but not in a state that allows this
-    │   ├── IllegalTransition, LeaseLost, OutputNotReady, InputGone
+    │   ├── IllegalTransition, LeaseLost, OutputNotReady, InputGone, CallbackNotReady
     │   ├── TaskNotRunnable      TaskWithdrawn
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
     │   ├── EmailTaken, LastAdministrator, SetUpAlready
     │   ├── WorkerNameInUse, WorkerNotAllowed, WorkerBuiltIn, SessionLapsed
+    │   ├── WrongMasterKey       the server's key is not the one of its database
     │   └── IdempotencyConflict  the key was used for a different request
     ├── Refused                  the request itself is wrong
     │   ├── InputRefused         names each field, what was seen and what is allowed
@@ -114,6 +115,10 @@ class SetupLinkNotFound(NotFound):
     """This set-up link is not valid: it was used, replaced by a newer one, or has expired."""
 
 
+class CallbackNotFound(NotFound):
+    """There is no such callback."""
+
+
 class Conflict(RunyardError):
     """The thing is not in a state that allows this."""
 
@@ -140,6 +145,14 @@ class InputGone(Conflict):
 
 class OutputNotReady(Conflict):
     """The run has no output yet."""
+
+
+class CallbackNotReady(Conflict):
+    """The callback waits for its run, or is being sent."""
+
+
+class WrongMasterKey(Conflict):
+    """The server's master key is not the one that its database was set up with."""
 
 
 class NameTaken(Conflict):

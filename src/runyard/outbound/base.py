@@ -7,12 +7,13 @@ no second try changes, or an OutboundFailed, which one may.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
 import msgspec
 
+from runyard.model.errors import OutboundFailed
 from runyard.outbound.addresses import Allowances, WebAddress
 
 MEBIBYTE = 1024 * 1024
@@ -87,3 +88,25 @@ class Outbound(Protocol):
 
     def stream(self, request: OutboundRequest) -> AbstractAsyncContextManager[OutboundStream]:
         """Send it and read the answer in parts; entering raises AddressRefused, OutboundFailed."""
+
+
+class Nowhere:
+    """Sends nothing: for an engine that has no way out."""
+
+    def refuse(self, address: WebAddress) -> None:
+        """Nothing is refused beforehand: it may leave through another server."""
+
+    async def send(self, request: OutboundRequest) -> OutboundAnswer:
+        """Refuse."""
+        raise _no_way_out(request)
+
+    @asynccontextmanager
+    async def stream(self, request: OutboundRequest) -> AsyncIterator[OutboundStream]:
+        """Refuse."""
+        if request is not None:
+            raise _no_way_out(request)
+        yield
+
+
+def _no_way_out(request: OutboundRequest) -> OutboundFailed:
+    return OutboundFailed(f"{request.address.shown} cannot be reached: there is no way out")

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from runyard.model.callbacks import CallbackState
 from runyard.model.runs import Outcome
 from runyard.model.schedules import TriggerKind
 from runyard.model.states import Cause, RunState, Trigger
@@ -21,6 +22,7 @@ from runyard.model.types import ValueType
 from runyard.model.workers import WorkerState
 
 MOST_RUNS_A_START = 1_000
+MOST_CALLBACKS = 10
 LARGEST_PAGE = 500
 LARGEST_LOG_PAGE = 1_000
 LONGEST_WAIT = timedelta(minutes=5)
@@ -369,6 +371,13 @@ class DeployLine(Shown, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- runs
 
 
+class NewCallback(Asked, frozen=True, kw_only=True):
+    """Somebody to be told when a run has ended."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=4096)]
+    """An http or https address; it gets a signed POST (Standard Webhooks) with the ended run."""
+
+
 class NewRun(Asked, frozen=True, kw_only=True):
     """A run to start."""
 
@@ -382,6 +391,8 @@ class NewRun(Asked, frozen=True, kw_only=True):
     """Not before this instant."""
     parked: bool = False
     """Whether it is held until it is released."""
+    callbacks: Annotated[tuple[NewCallback, ...], Meta(max_length=MOST_CALLBACKS)] = ()
+    """Who is told when it has ended."""
 
 
 class NewRuns(Asked, frozen=True, kw_only=True):
@@ -657,6 +668,73 @@ class FilePage(Page, frozen=True, kw_only=True):
 
 
 # ---------------------------------------------------------------- schedules
+
+
+class RunEnded(Shown, frozen=True, kw_only=True):
+    """What a callback says."""
+
+    type: Literal["run.completed", "run.failed", "run.cancelled"]
+    timestamp: datetime
+    """When the run ended."""
+    data: Run
+    """The run, without its input."""
+    outputs_left_out: bool = False
+    """Its outputs are larger than a callback carries: `data.outputs` is missing."""
+
+
+class Callback(Shown, frozen=True, kw_only=True):
+    """A request that a run's end leads to."""
+
+    id: int
+    public_id: str
+    """Its `webhook-id`: the same however often it is sent."""
+    run_id: int
+    url: str
+    """Where it goes; what stands behind a question mark is not shown."""
+    state: CallbackState
+    tries: int
+    """How often it was sent."""
+    due_at: datetime | None
+    """When it is sent, or sent again."""
+    answered: int | None
+    """The HTTP status of its receiver's last answer."""
+    detail: str
+    """Why the last try failed."""
+    created_at: datetime
+    ended_at: datetime | None
+    """When it was delivered or given up."""
+
+
+class CallbackPage(Page, frozen=True, kw_only=True):
+    """Callbacks, newest first."""
+
+    items: tuple[Callback, ...]
+
+
+class CallbackQuery(PageQuery, frozen=True, kw_only=True):
+    """Which callbacks."""
+
+    state: CallbackState | None = None
+    """Only those in this state."""
+    run: Reference | None = None
+    """Only those of this run, by its id or public id."""
+
+
+class Resent(Shown, frozen=True, kw_only=True):
+    """How many callbacks are sent again."""
+
+    resent: int
+
+
+class CallbackSecret(Shown, frozen=True, kw_only=True):
+    """What receivers verify a company's callbacks with."""
+
+    secret: str
+    """In the form of Standard Webhooks."""
+    previous: str | None
+    """The secret before, while it signs as well."""
+    previous_until: datetime | None
+    """Until when it does."""
 
 
 class NewSchedule(Asked, frozen=True, kw_only=True):

@@ -27,8 +27,11 @@ from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
 from runyard.model.tokens import Role, TokenKind
+from runyard.outbound.addresses import Allowances
+from runyard.outbound.client import OutboundClient
 from runyard.server.events import printing
 from runyard.server.http import HttpServer, listening_socket
+from runyard.server.master_key import MASTER_KEY_FILE, read_master_key
 from runyard.server.probes import ROUTES as PROBES
 from runyard.server.settings import Settings
 from runyard.stores.base import Store
@@ -98,8 +101,11 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         opened.enter_context(contextlib.closing(listening))
         store = await opened.enter_async_context(open_store(settings))
         local = local_url(settings, listening)
+        outbound = await opened.enter_async_context(
+            OutboundClient(Allowances.read(settings.allow_outbound))
+        )
         engine = await opened.enter_async_context(
-            Engine(store, SystemClock(), engine_settings(settings, local))
+            Engine(store, SystemClock(), engine_settings(settings, local), outbound)
         )
         await write_first_token(engine, settings.data)
         house = furnished(engine, settings, settings.public_url or local)
@@ -192,6 +198,7 @@ def engine_settings(settings: Settings, local: str) -> EngineSettings:
         address=settings.public_url or local,
         lease=settings.lease,
         ageing=settings.ageing,
+        master_key=read_master_key(settings.master_key or settings.data / MASTER_KEY_FILE),
         login_idle=settings.login_idle,
         login_lasting=settings.login_lasting,
     )

@@ -55,6 +55,9 @@ class _Numbers(Collector):
         store = self._statistics.store
         yield _counter("runyard_store_groups", "Transactions committed.", store.groups)
         yield _counter("runyard_store_pieces", "Pieces of work in them.", store.pieces)
+        told, failed = self._statistics.callbacks_delivered, self._statistics.callbacks_failed
+        yield _counter("runyard_callbacks_delivered", "Callbacks answered 2xx.", told)
+        yield _counter("runyard_callbacks_failed", "Tries of callbacks that failed.", failed)
         answers = CounterMetricFamily(
             "runyard_http_answers", "Answers by route and status.", labels=["route", "status"]
         )

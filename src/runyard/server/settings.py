@@ -60,6 +60,10 @@ class Settings:
     """What requests of the server (callbacks, input files) may visit although it is private: hosts,
     addresses or networks, each for all ports or one, such as intranet.example:8443 or
     10.1.0.0/16:443. Several are separated by commas."""
+    master_key: Path | None = None
+    """File with the master key, which secrets of callbacks are derived from: 64 hexadecimal digits.
+    Servers that share a database share it. Without it: `master.key` in the data folder, which the
+    first start writes. Keep a copy; it is in no backup of the database."""
     slots: int = os.cpu_count() or 2
     """How many runs the worker inside the server executes at once; 0: there is no worker in it."""
     server_name: str = ""
@@ -238,6 +242,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "tls_key": _existing_file,
     "trust_proxy": _networks,
     "allow_outbound": _allowances,
+    "master_key": _existing_file,
     "slots": _number(0, 10_000),
     "server_name": _text,
     "lease": _duration,

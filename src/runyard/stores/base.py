@@ -56,6 +56,7 @@ from runyard.model.tasks import Declaration, Gate, Task, Version
 from runyard.model.tokens import Role, Token
 from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
+from runyard.stores.outbox import Callbacks, NewCallback
 from runyard.stores.peering import Peering
 
 INLINE_LIMIT = 32 * 1024
@@ -100,6 +101,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """From when on it can run, unless that is at once."""
     note: str | None = None
     """What its starter wants to be remembered."""
+    callbacks: tuple[NewCallback, ...] = ()
 
 
 class StartKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -897,6 +899,7 @@ class Store(Protocol):
     schedules: Schedules
     logs: Logs
     files: Files
+    callbacks: Callbacks
     blobs: Blobs
     incarnation: int
     """Rose durably when this store was opened; no two opens ever share one."""
@@ -907,6 +910,9 @@ class Store(Protocol):
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""
+
+    async def keep_key_mark(self, mark: bytes) -> bytes:
+        """Keep what the installation's master key is told by, if nothing is kept; what is kept."""
 
     async def database_now(self) -> datetime:
         """The database's clock (SQLite: this machine's)."""

@@ -7,6 +7,7 @@ changes its meaning; new ones are added at the end.
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from runyard.model.callbacks import CallbackState
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState, Trigger
 
@@ -55,6 +56,14 @@ TRIGGER_CODES: Mapping[Trigger, int] = {
     Trigger.RESTART: 2,
     Trigger.DIALECT: 3,
     Trigger.REMOTE_API: 4,
+}
+
+CALLBACK_CODES: Mapping[CallbackState, int] = {
+    CallbackState.WAITING: 0,
+    CallbackState.DUE: 1,
+    CallbackState.SENDING: 2,
+    CallbackState.DELIVERED: 3,
+    CallbackState.DEAD: 4,
 }
 
 OUTCOME_CODES: Mapping[Outcome, int] = {

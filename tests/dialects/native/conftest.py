@@ -104,7 +104,7 @@ async def answer_to_announcement(
 async def house() -> AsyncIterator[tuple[Server, HandWorker]]:
     """A server and its worker."""
     with tempfile.TemporaryDirectory(dir=shared_memory_folder()) as folder:
-        async with running_server(Path(folder)) as server:
+        async with running_server(Path(folder), allow_outbound="127.0.0.1") as server:
             worker = HandWorker(server.engine)
             await worker.connect(slots=100)
             yield server, worker

@@ -87,6 +87,12 @@ EXPECTED = {
     "GET /companies/{company}/schedules/{schedule}": Permission.READ,
     "PATCH /companies/{company}/schedules/{schedule}": Permission.OPERATE,
     "DELETE /companies/{company}/schedules/{schedule}": Permission.OPERATE,
+    "GET /companies/{company}/callbacks": Permission.READ,
+    "POST /companies/{company}/callbacks/resend-dead": Permission.OPERATE,
+    "GET /companies/{company}/callbacks/{callback}": Permission.READ,
+    "POST /companies/{company}/callbacks/{callback}/resend": Permission.OPERATE,
+    "GET /companies/{company}/callback-secret": Permission.ADMINISTER,
+    "POST /companies/{company}/callback-secret/rotate": Permission.ADMINISTER,
     "GET /workers": Permission.READ,
     "GET /workers/{worker}": Permission.MONITOR,
     "POST /workers/{worker}/allow": Permission.INSTALL,
@@ -151,6 +157,7 @@ async def status_of(place: Place, route: Route, secret: str, company: str) -> in
         file=NONE,
         schedule="none",
         worker="none",
+        callback=NONE,
         user=NONE,
     )
     async with place.client(secret) as client:
@@ -190,6 +197,7 @@ async def test_nothing_is_answered_without_a_token(place: Place, route: Route) -
         schedule="none",
         user=NONE,
         worker="none",
+        callback=NONE,
     )
 
     async with place.client("ryd_native_none") as stranger:

@@ -216,7 +216,12 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     user_shapes.RoleChange: {"company": "acme", "role": "developer"},
     user_shapes.NewPassword: {"password": "correct horse battery"},
     shapes.Runnable: {"runnable": False},
-    shapes.NewRun: {"task": "Zip code", "input": {"zip": "76131"}, "priority": 20},
+    shapes.NewRun: {
+        "task": "Zip code",
+        "input": {"zip": "76131"},
+        "priority": 20,
+        "callbacks": [{"url": "https://shop.example.com/hooks/runyard"}],
+    },
     shapes.NewRuns: {
         "runs": [
             {"task": "Zip code", "input": {"zip": "76131"}},

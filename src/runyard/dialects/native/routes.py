@@ -4,6 +4,7 @@ from functools import cache
 
 from runyard import __version__
 from runyard.dialects.native import (
+    callbacks,
     companies,
     files,
     installation,
@@ -14,6 +15,7 @@ from runyard.dialects.native import (
     workers,
 )
 from runyard.dialects.native.examples import EXAMPLES, FAILURE, REFUSALS
+from runyard.engine.callbacks import NATIVE
 from runyard.model.tokens import Permission
 from runyard.web.door import Door
 from runyard.web.house import House
@@ -55,6 +57,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "runs": "Durable executions of tasks.",
         "events": "What happens, as it happens.",
         "files": "Files that go into runs and come out of them.",
+        "callbacks": "Requests to other servers when runs have ended, signed and repeated.",
         "schedules": "Plans that start runs by themselves.",
         "workers": "Processes that execute runs, and who of them may.",
         "installation": "Health, and this document.",
@@ -67,6 +70,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "worker": "Id or name of the worker, percent-encoded.",
         "file": "Id of the file.",
         "user": "Id or email of the user, percent-encoded.",
+        "callback": "Id or public id of the callback.",
         "schedule": "Id or name of the schedule, percent-encoded.",
     },
     examples=EXAMPLES,
@@ -88,6 +92,7 @@ ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *schedules.ROUTES,
     *workers.ROUTES,
+    *callbacks.ROUTES,
     *installation.ROUTES,
     Route(
         method="GET",
@@ -107,5 +112,6 @@ def openapi_document() -> bytes:
 
 
 def native_door(house: House) -> Door:
-    """The door of the native API."""
+    """The door of the native API. Callbacks in its form speak from now on."""
+    house.engine.callbacks.bodies[NATIVE] = callbacks.callback_body(house.engine)
     return Door(house, PREFIX, ROUTES)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from runyard.engine.callbacks import CallbackRequest
 from runyard.engine.starts import IdempotencyKey, Started, StartRequest
 from runyard.engine.starts import StartedRun as EngineStartedRun
 from runyard.model.errors import Overloaded
@@ -102,6 +103,11 @@ def _request(run: NewRun, by: ActorId) -> StartRequest:
         due_at=run.due_at,
         parked=run.parked,
         by=by,
+        callbacks=(
+            tuple(CallbackRequest(url=callback.url) for callback in run.callbacks)
+            if run.callbacks
+            else ()
+        ),
     )
 
 

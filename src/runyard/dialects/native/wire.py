@@ -143,6 +143,13 @@ def run_shape(
     )
 
 
+def with_ends(
+    run: shapes.Run, outputs: Raw | UnsetType, error: shapes.RunError | None
+) -> shapes.Run:
+    """The same run with what came out of it."""
+    return msgspec.structs.replace(run, outputs=outputs, error=error)
+
+
 def _raw_or_null(value: bytes | None) -> Raw:
     return NULL if value is None else Raw(value)
 

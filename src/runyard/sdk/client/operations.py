@@ -42,6 +42,12 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
+class NewCallback(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody to be told when a run has ended."""
+
+    url: str
+
+
 class NewRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A run to start."""
 
@@ -54,6 +60,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Not before this instant."""
     parked: bool = False
     """Held until it is released."""
+    callbacks: tuple[NewCallback, ...] = ()
+    """Who is told when it has ended."""
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -301,7 +309,7 @@ class Operations:
     # ------------------------------------------------------------ runs
 
     @operation
-    def start(
+    def start(  # noqa: PLR0913 - the words of one request
         self,
         task: Ref,
         input: Mapping[str, Any] | msgspec.Raw | None = None,  # noqa: A002 - the word of the API
@@ -309,12 +317,14 @@ class Operations:
         priority: int | None = None,
         due_at: datetime | None = None,
         parked: bool = False,
+        callbacks: Iterable[str] = (),
         key: str | None = None,
     ) -> Plan[shapes.StartedRun]:
         """Starts one run of a task. It is on disk when this returns.
 
         `priority`: 1 to 99, lower first. `due_at`: not before this instant. `parked`: held until it
-        is released. `key`: the idempotency key; the same key always means the same run.
+        is released. `callbacks`: addresses that get a signed POST when it has ended. `key`: the
+        idempotency key; the same key always means the same run.
         """
         new = NewRun(
             task=str(task),
@@ -322,6 +332,7 @@ class Operations:
             priority=priority,
             due_at=due_at,
             parked=parked,
+            callbacks=tuple(NewCallback(url=url) for url in callbacks),
         )
         return (yield from ask(_keyed(self._path("runs"), new, key), shapes.StartedRun))
 
@@ -460,6 +471,54 @@ class Operations:
         request = _get(self._path("files", file_id, "content"))
         yield msgspec.structs.replace(request, save_to=to)
         return to
+
+    # ------------------------------------------------------------ callbacks
+
+    @operation
+    def callbacks(
+        self,
+        *,
+        run: Ref | None = None,
+        state: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Plan[shapes.CallbackPage]:
+        """A page of callbacks, newest first; `after` is the `next` of the page before."""
+        query = {
+            "run": None if run is None else str(run),
+            "state": state,
+            "limit": None if limit is None else str(limit),
+            "cursor": after,
+        }
+        return (yield from ask(_get(self._path("callbacks"), query), shapes.CallbackPage))
+
+    @operation
+    def callback(self, callback: Ref) -> Plan[shapes.Callback]:
+        """One callback, by its id or public id."""
+        return (yield from ask(_get(self._path("callbacks", callback)), shapes.Callback))
+
+    @operation
+    def resend_callback(self, callback: Ref) -> Plan[shapes.Callback]:
+        """Sends a callback again, now."""
+        request = _post(self._path("callbacks", callback, "resend"))
+        return (yield from ask(request, shapes.Callback))
+
+    @operation
+    def resend_dead_callbacks(self) -> Plan[int]:
+        """Sends all callbacks of the company again that were given up; how many."""
+        request = _post(self._path("callbacks", "resend-dead"))
+        return (yield from ask(request, shapes.Resent)).resent
+
+    @operation
+    def callback_secret(self) -> Plan[shapes.CallbackSecret]:
+        """What receivers verify the company's callbacks with."""
+        return (yield from ask(_get(self._path("callback-secret")), shapes.CallbackSecret))
+
+    @operation
+    def rotate_callback_secret(self) -> Plan[shapes.CallbackSecret]:
+        """A new secret signs from now on, and for a day the one before as well."""
+        request = _post(self._path("callback-secret", "rotate"))
+        return (yield from ask(request, shapes.CallbackSecret))
 
     # ------------------------------------------------------------ schedules, orchestrator, rest
 

@@ -25,6 +25,7 @@ from runyard.stores.base import (
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
+from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
 from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
 from runyard.stores.postgres.database import PostgresDatabase
@@ -35,6 +36,7 @@ from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import load_queries
+from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.companies import CompanyTable
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
@@ -87,12 +89,19 @@ class PostgresStore:
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
         self.peering: Peering | None = peering
+        self.callbacks: Callbacks = CallbackTable(db)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""
         statement = Statement("reserve_ids", ((count,),))
         [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
         return int(row[0])
+
+    async def keep_key_mark(self, mark: bytes) -> bytes:
+        """Keep what the installation's master key is told by, if nothing is kept; what is kept."""
+        statement = Statement("keep_key_mark", ((mark,),))
+        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
+        return bytes(row[0])
 
     async def database_now(self) -> datetime:
         """The clock of the database's machine."""

@@ -29,10 +29,12 @@ from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
 from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
+from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
 from runyard.stores.queries import Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
+from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.companies import CompanyTable
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
@@ -76,12 +78,19 @@ class SqliteStore:
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
+        self.callbacks: Callbacks = CallbackTable(db)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""
         statement = Statement("reserve_ids", ((count,),))
         [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
         return int(row[0])
+
+    async def keep_key_mark(self, mark: bytes) -> bytes:
+        """Keep what the installation's master key is told by, if nothing is kept; what is kept."""
+        statement = Statement("keep_key_mark", ((mark,),))
+        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
+        return bytes(row[0])
 
     async def database_now(self) -> datetime:
         """This machine's clock."""

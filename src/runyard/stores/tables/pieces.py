@@ -14,7 +14,8 @@ pieces submitted before it:
   among the first values of that statement's answer.
 - A row's first value is the run's id wherever the query's first parameter is `run_id`; a database
   may rely on that to tell which pieces concern the same run. Within one piece a statement names a
-  run at most once, except `delete_...`, `insert_chunk` and `keep_step`.
+  run at most once, except `delete_...`, `insert_chunk`, `keep_step` and those of callbacks, which may
+  answer a row more than once.
 
 `claim_runs` is the one statement that is no query of its own: its single row is (session_id,
 worker_id, first_token, at, ((company_id, count, (gate_id, ...)), ...)), and its answer holds the

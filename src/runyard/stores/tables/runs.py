@@ -55,6 +55,7 @@ from runyard.stores.codes import (
     state_mask,
 )
 from runyard.stores.filters import runs_predicate
+from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
 from runyard.stores.tables.values import are_inline, keep_value, load_value
 
@@ -463,6 +464,7 @@ _DELETIONS = (
     "delete_changes",
     "delete_start_keys",
     "delete_files_of_run",
+    "delete_callbacks",
 )
 
 
@@ -503,6 +505,7 @@ def start_piece(runs: Sequence[NewRun], inputs: Sequence[Columns], key: StartKey
     )
     if changes := [_start_change(run) for run in runs if run.note or run.state is RunState.PARKED]:
         statements = (*statements, Statement("insert_change", changes))
+    statements += callback_statements(runs)
     if key is not None:
         row = (
             key.company_id,

@@ -19,3 +19,6 @@ UPDATE sessions SET closed_at = :now WHERE closed_at IS NULL;
 -- name: void_leases()!
 -- After a restore: no token that was ever dealt fits a run that was running when it was copied.
 UPDATE runs SET lease_token = 0 WHERE state = 4;
+
+-- name: keep_key_mark(mark)<!
+UPDATE installation SET key_mark = coalesce(key_mark, :mark) WHERE id = 1 RETURNING key_mark;
