@@ -29,6 +29,7 @@ def test_every_error_has_a_status_of_its_family(kind: type[errors.RunyardError])
         errors.Refused: {400, 401, 403, 405, 413, 415, 416},
         errors.OutboundFailed: {502},
         errors.Busy: {429, 503},
+        errors.ValueLost: {500},
     }
 
     [family] = [root for root in families if issubclass(kind, root)]

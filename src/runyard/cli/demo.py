@@ -63,15 +63,19 @@ async def _shown(settings: "Settings", examples: Path, *, leave: bool) -> int:
             story = Story(server.url, settings.data, examples)
             is_told = await stopping.in_thread(story.tell)
             if is_told and not leave:
-                _invite(server)
+                await _invite(server)
                 await stopping.wait_with(server)
             await stopping.second_or(server.stop())
     console().print("The server has stopped.")
     return DONE
 
 
-def _invite(server: "Server") -> None:
-    console().print(f"\nThe server stays up at {server.url}", style="bold")
+async def _invite(server: "Server") -> None:
+    from runyard.cli.serve import say_how_to_sign_in
+
+    console().print(f"\nThe server stays up. Its console is at {server.url}/console", style="bold")
+    if (link := await server.first_setup_url()) is not None:
+        say_how_to_sign_in(link)
     console().print("Ctrl-C stops it and removes its data.")
 
 

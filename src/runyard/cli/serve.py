@@ -94,7 +94,7 @@ async def _serve(settings: "Settings") -> int:
 
     with stop_signals() as stopping:
         async with open_runyard(settings) as server:
-            _announce(server)
+            await _announce(server)
             await stopping.wait_with(server)
             console().print("Stopping. Running runs may finish; press Ctrl-C to end them now.")
             await stopping.second_or(server.stop())
@@ -102,8 +102,19 @@ async def _serve(settings: "Settings") -> int:
     return DONE
 
 
-def _announce(server: "Server") -> None:
+async def _announce(server: "Server") -> None:
     settings = server.settings
     console().print(f"Runyard answers at {server.url}", style="bold")
+    console().print(f"Console: {server.url}/console")
+    if (link := await server.first_setup_url()) is not None:
+        say_how_to_sign_in(link)
     console().print(f"Administrator token: {settings.data / 'admin.token'}")
     console().print("Ctrl-C stops it.")
+
+
+def say_how_to_sign_in(link: str) -> None:
+    """Prints the set-up link, whole, however narrow the terminal is."""
+    console().print(
+        "Nobody can sign in yet. This link makes the first user; it works once, for a day:"
+    )
+    console().print(f"  {link}", style="bold", soft_wrap=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runyard.console.assets import installed
+from runyard.console.browsers import browser_name
+from runyard.console.instants import ago, instant
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -30,4 +32,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.globals["asset"] = installed().address
+    environment.filters["instant"] = instant
+    environment.filters["ago"] = ago
+    environment.filters["browser_name"] = browser_name
     return environment

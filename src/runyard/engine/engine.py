@@ -38,6 +38,7 @@ from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING, Logins
 from runyard.engine.maintenance import Maintenance
 from runyard.engine.news import Topic
 from runyard.engine.orchestrator import Orchestrator
+from runyard.engine.overview import Overview
 from runyard.engine.passwords import Passwords
 from runyard.engine.peers import Peers
 from runyard.engine.ranks import DEFAULT_AGEING
@@ -126,17 +127,8 @@ class Engine:
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
-        self._passwords = passwords = Passwords()
-        self.users = users = Users(store, clock, parts.ids, parts.directory, passwords)
-        self.logins = logins = Logins(
-            store,
-            clock,
-            parts.ids,
-            users,
-            passwords,
-            idle=settings.login_idle,
-            lasting=settings.login_lasting,
-        )
+        self._passwords = Passwords()
+        self.users, self.logins = _people(parts, self._passwords, settings)
         self.tasks = Tasks(parts, steering)
         self.deploys = Deploys(parts, files)
         self.runs = Runs(parts, starts, steering)
@@ -146,8 +138,9 @@ class Engine:
         self.history = History(parts)
         self.actors = Actors(store)
         self.doctor = Doctor(parts, self._keys)
-        self.maintenance = Maintenance(parts, attempts, schedules, tokens, logins)
+        self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)
         self.workers = Workers(parts, steering, self.maintenance.lose)
+        self.overview = Overview(store, clock, self.workers)
         tokens.on_revoke = self.workers.notice
         self._hearing = Hearing(parts, self.maintenance, tokens, self.workers.notice)
         self.peers = parts.peers
@@ -324,3 +317,19 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
         dispatcher=Dispatcher(store, clock, directory, sessions, peers),
         watch=Watch(store, clock, peers),
     )
+
+
+def _people(
+    parts: Foundation, passwords: Passwords, settings: EngineSettings
+) -> tuple[Users, Logins]:
+    users = Users(parts.store, parts.clock, parts.ids, parts.directory, passwords)
+    logins = Logins(
+        parts.store,
+        parts.clock,
+        parts.ids,
+        users,
+        passwords,
+        idle=settings.login_idle,
+        lasting=settings.login_lasting,
+    )
+    return users, logins

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from runyard.console.assets import PREFIX as ASSETS
 from runyard.console.assets import ROUTES as ASSET_ROUTES
+from runyard.console.door import console_door, front_door
 from runyard.console.reference import reference_doors
 from runyard.dialects.native.routes import PREFIX as NATIVE
 from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
@@ -26,6 +27,7 @@ from runyard.engine.engine import Engine, EngineSettings
 from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
+from runyard.model.errors import SetUpAlready
 from runyard.model.tokens import Role, TokenKind
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
@@ -38,6 +40,7 @@ from runyard.stores.base import Store
 from runyard.stores.transfer import Source, Target
 from runyard.surroundings import forbid_inspection, hide_arguments
 from runyard.telemetry import SERVER_STARTED, SERVER_STOPPED, emit, sending_events_to
+from runyard.web.addresses import CONSOLE, setup_url
 from runyard.web.asgi import App
 from runyard.web.dispatcher import Dispatcher
 from runyard.web.door import Door
@@ -82,6 +85,14 @@ class Server:
                 return True
             await self.engine.clock.wait(pause, _LOOK)
         return False
+
+    async def first_setup_url(self) -> str | None:
+        """A new link that makes the first user; None once there is one."""
+        try:
+            link = await self.engine.users.first_setup_link()
+        except SetUpAlready:
+            return None
+        return setup_url(self.url, link.secret)
 
     async def failed(self) -> None:
         """Return only when the server can go on no longer, by raising why."""
@@ -225,6 +236,8 @@ def all_doors(house: House, gateway: Gateway) -> App:
         NATIVE: native_door(house),
         WORKERS: WorkerDoor(house.engine, gateway),
         ASSETS: Door(house, ASSETS, ASSET_ROUTES),
+        CONSOLE: console_door(house),
+        "/": front_door(house),
         **reference_doors(house, REFERENCES),
     }
     return Dispatcher(doors, elsewhere=Door(house, "", PROBES))

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from runyard.engine.engine import Engine
+from runyard.engine.logins import Visit
 from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, InputRefused, TooLarge
 from runyard.model.ids import ActorId
@@ -26,7 +27,17 @@ SEND_JSON = "send application/json (curl -d alone sends a form type)"
 class Request:
     """One HTTP request, with what routing and authentication found out about it."""
 
-    __slots__ = ("_body", "_company", "_receive", "_scope", "_token", "headers", "house", "params")
+    __slots__ = (
+        "_body",
+        "_company",
+        "_receive",
+        "_scope",
+        "_token",
+        "_visit",
+        "headers",
+        "house",
+        "params",
+    )
 
     def __init__(
         self, house: House, params: Mapping[str, str], scope: Scope, receive: Receive
@@ -34,6 +45,7 @@ class Request:
         self._scope = scope
         self._receive = receive
         self._token: Token | None = None
+        self._visit: Visit | None = None
         self._company: Company | None = None
         self._body: bytes | None = None
         self.params = params
@@ -43,6 +55,11 @@ class Request:
     def admit(self, token: Token | None, company: Company | None) -> None:
         """Remember for whom the request was let in."""
         self._token = token
+        self._company = company
+
+    def admit_visit(self, visit: Visit, company: Company | None) -> None:
+        """Remember which user the request was let in for."""
+        self._visit = visit
         self._company = company
 
     @property
@@ -69,7 +86,29 @@ class Request:
     @property
     def actor(self) -> ActorId:
         """The caller, as rows remember whoever asked for something."""
-        return ActorId(self.token.id)
+        return ActorId(self.token.id if self._visit is None else self._visit.user.id)
+
+    @property
+    def visit(self) -> Visit:
+        """The user who asks, signed in; there is one wherever logins let callers in."""
+        assert self._visit is not None
+        return self._visit
+
+    @property
+    def address(self) -> str:
+        """Where the caller comes from, as far as proxies that are trusted say."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def scheme(self) -> str:
+        """What the caller speaks: http or https."""
+        return str(self._scope["scheme"])
+
+    @property
+    def target(self) -> str:
+        """Path and query, as they came over the wire."""
+        return target_of(self._scope)
 
     @property
     def company(self) -> Company:
@@ -153,6 +192,13 @@ class Request:
                 yield part
             if not message.get("more_body", False):
                 return
+
+
+def target_of(scope: Scope) -> str:
+    """Path and query of a request, as they came over the wire."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
