@@ -116,6 +116,7 @@ _TOKEN: Json = {
     "expires_at": "2026-05-30T08:00:00Z",
     "revoked_at": None,
     "last_used_at": "2026-03-01T09:12:00Z",
+    "joins": False,
 }
 
 _REMOTE_TOKEN: Json = {
@@ -192,9 +193,26 @@ _WORKER: Json = {
     "version": "0.1.0",
     "host": "yard-1",
     "os": "Linux 6.1",
+    "address": "10.0.0.7",
+    "isolation": "own user, Landlock",
     "draining": False,
     "created_at": _AT,
     "last_seen_at": "2026-03-01T09:12:00Z",
+}
+
+
+_CALLBACK: Json = {
+    "id": 9,
+    "public_id": "msg_AZUPo1sAfEqLz0s9fWmQ3g",
+    "run_id": 1041,
+    "url": "https://shop.example.com/hooks/runyard",
+    "state": "delivered",
+    "tries": 1,
+    "due_at": None,
+    "answered": 204,
+    "detail": "",
+    "created_at": _AT,
+    "ended_at": "2026-03-01T08:00:00.093Z",
 }
 
 
@@ -316,6 +334,14 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
                 "run_ids": [],
             }
         ],
+    },
+    shapes.Callback: _CALLBACK,
+    shapes.CallbackPage: _page(_CALLBACK),
+    shapes.Resent: {"resent": 3},
+    shapes.CallbackSecret: {
+        "secret": "whsec_<44 letters and digits>",
+        "previous": None,
+        "previous_until": None,
     },
     shapes.File: _FILE,
     shapes.FilePage: _page(_FILE),
