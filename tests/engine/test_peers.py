@@ -42,7 +42,7 @@ async def heard(follower: Follower, count: int) -> list[object]:
 
 async def test_a_run_started_at_one_server_goes_to_a_worker_of_another(pair: Pair) -> None:
     await pair.here.a_task()
-    worker = await pair.there.a_worker()
+    worker = await pair.there.a_worker(name="far")
 
     run = await pair.here.a_run()
 
@@ -55,7 +55,7 @@ async def test_a_full_server_leaves_to_another_what_it_has_no_room_for(pair: Pai
     near = await pair.here.a_worker(capacity=1)
     runs = [await pair.here.a_run()]
     await near.has_runs(1)
-    far = await pair.there.a_worker(capacity=5)
+    far = await pair.there.a_worker(name="far", capacity=5)
 
     runs += [await pair.here.a_run() for _ in range(3)]
 
@@ -69,7 +69,7 @@ async def test_an_end_at_one_server_makes_room_under_a_limit_for_another(pair: P
     near = await pair.here.a_worker(capacity=1)
     first = await pair.here.a_run()
     await near.has_runs(1)
-    far = await pair.there.a_worker(capacity=5)
+    far = await pair.there.a_worker(name="far", capacity=5)
     second = await pair.there.a_run()
     await pair.there.turned()
     is_held = far.queue == []
@@ -86,7 +86,7 @@ async def test_an_end_at_one_server_makes_room_under_a_limit_for_another(pair: P
 
 async def test_a_wait_ends_with_a_run_that_another_server_executed(pair: Pair) -> None:
     await pair.here.a_task()
-    worker = await pair.there.a_worker()
+    worker = await pair.there.a_worker(name="far")
     run = await pair.here.a_run()
 
     waiting = asyncio.ensure_future(
@@ -100,7 +100,7 @@ async def test_a_wait_ends_with_a_run_that_another_server_executed(pair: Pair) -
 
 async def test_a_follower_sees_what_happens_at_another_server(pair: Pair) -> None:
     await pair.here.a_task()
-    worker = await pair.there.a_worker()
+    worker = await pair.there.a_worker(name="far")
 
     with pair.here.engine.watch.following(pair.here.company.id) as follower:
         await until(lambda: pair.there.engine.peers.follow(pair.here.company.id))
@@ -153,7 +153,7 @@ async def test_changes_at_one_server_are_known_to_another(pair: Pair) -> None:
 async def test_what_is_opened_again_at_one_server_starts_at_another(pair: Pair) -> None:
     await pair.here.a_task()
     await pair.here.engine.orchestrator.pause(pair.here.company)
-    worker = await pair.there.a_worker()
+    worker = await pair.there.a_worker(name="far")
     await pair.here.a_run()
     await pair.there.turned()
     is_held = worker.queue == []
@@ -169,7 +169,7 @@ async def test_what_is_opened_again_at_one_server_starts_at_another(pair: Pair) 
 
 async def test_a_server_that_was_cut_off_catches_up_by_itself(pair: Pair) -> None:
     await pair.here.a_task()
-    worker = await pair.there.a_worker(capacity=3)
+    worker = await pair.there.a_worker(name="far", capacity=3)
     created = await pair.here.engine.tokens.create(TokenKind.NATIVE, None, role=Role.VIEWER)
     await pair.there.engine.tokens.authenticate(created.secret)
 

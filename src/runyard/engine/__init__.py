@@ -9,7 +9,7 @@ One life of a queued run, and where each part is decided:
     rescue     `maintenance`  leases that expired, instants that came, runs that are old
 
 Servers that share a database tell each other (`news`, `peers`, `hearing`): hints, that no decision
-hangs on.
+hangs on. What has to happen at another server is asked for (`elsewhere`) and done there (`errands`).
 
 Doors call `Engine` (in `engine.py`), which knows the parts; parts know the Store contract and the
 clock, and never a database.

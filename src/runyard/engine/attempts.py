@@ -74,6 +74,7 @@ class Attempts:
         """Runs with progress that is not written yet."""
         self._ends_wakeup = asyncio.Event()
         self._beginnings_wakeup = asyncio.Event()
+        self._recording_beginnings = asyncio.Lock()
         self.scheduled_wakeup = asyncio.Event()
         """Set when a retry was scheduled, so that maintenance looks at its due instant."""
 
@@ -323,22 +324,30 @@ class Attempts:
             await self._beginnings_wakeup.wait()
             await self._clock.wait(asyncio.Event(), BEGINNING_DELAY)
             self._beginnings_wakeup.clear()
-            pending, self._beginnings = self._beginnings, {}
             try:
                 await self._record_progress(list(self._progressed.values()))
+                await self.record_beginnings()
+            except Busy as problem:
+                emit(ENDS_DELAYED, count=len(self._beginnings), detail=problem.detail)
+                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+
+    async def record_beginnings(self) -> None:
+        """Write down which attempts have begun, those of the last moment too."""
+        async with self._recording_beginnings:
+            pending, self._beginnings = self._beginnings, {}
+            try:
                 if pending:
                     await self._record_beginnings(list(pending.values()))
-            except Busy as problem:
-                emit(ENDS_DELAYED, count=len(pending), detail=problem.detail)
-                await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+            except Busy:
                 self._begin_again(pending)
+                self._beginnings_wakeup.set()
+                raise
 
     def _begin_again(self, pending: dict[RunId, tuple[Beginning, HeldRun]]) -> None:
         """Beginnings that could not be written, but for those whose end will carry them."""
         for run, (beginning, held) in pending.items():
             if not held.ending:
                 self._beginnings.setdefault(run, (beginning, held))
-        self._beginnings_wakeup.set()
 
     async def _record_progress(self, held: Sequence[HeldRun]) -> None:
         reports = [run.progress for run in held if run.progress is not None]

@@ -26,6 +26,8 @@ from runyard.engine.deploys import Deploys
 from runyard.engine.directory import Directory
 from runyard.engine.dispatch import Dispatcher
 from runyard.engine.doctor import Doctor
+from runyard.engine.elsewhere import Elsewhere
+from runyard.engine.errands import Errands
 from runyard.engine.explain import Explain
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
@@ -142,11 +144,18 @@ class Engine:
         self.workers = Workers(parts, steering, self.maintenance.lose)
         self.overview = Overview(store, clock, self.workers)
         tokens.on_revoke = self.workers.notice
-        self._hearing = Hearing(parts, self.maintenance, tokens, self.workers.notice)
-        self.peers = parts.peers
-        parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
         starts.on_scheduled = schedules.on_change = self.maintenance.expect
+        self._errands = Errands(parts, steering, self.runs)
         self._loops: asyncio.Task[None] | None = None
+        self._attend_to_peers(parts)
+
+    def _attend_to_peers(self, parts: Foundation) -> None:
+        self.peers = parts.peers
+        self._hearing = Hearing(
+            parts, self.maintenance, self.tokens, self._errands, self.workers.notice
+        )
+        self.maintenance.on_look = self._errands.notice
+        parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
 
     async def __aenter__(self) -> Self:
         """Put right what an earlier life left, then run the loops."""
@@ -198,6 +207,7 @@ class Engine:
             group.create_task(self.workers.run())
             group.create_task(self._hearing.run())
             group.create_task(self._couriers.run())
+            group.create_task(self._errands.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
 
     @property
@@ -314,6 +324,7 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
         directory=directory,
         sessions=sessions,
         peers=peers,
+        elsewhere=Elsewhere(store, clock, ids, sessions, peers),
         dispatcher=Dispatcher(store, clock, directory, sessions, peers),
         watch=Watch(store, clock, peers),
     )

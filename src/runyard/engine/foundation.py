@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from runyard.engine.clock import Clock
 from runyard.engine.directory import Directory
 from runyard.engine.dispatch import Dispatcher
+from runyard.engine.elsewhere import Elsewhere
 from runyard.engine.ids import Ids
 from runyard.engine.peers import Peers
 from runyard.engine.sessions import Sessions
@@ -22,5 +23,6 @@ class Foundation:
     peers: Peers
     directory: Directory
     sessions: Sessions
+    elsewhere: Elsewhere
     dispatcher: Dispatcher
     watch: Watch

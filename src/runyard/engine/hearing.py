@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from runyard.engine.clock import Clock
+from runyard.engine.errands import Errands
 from runyard.engine.foundation import Foundation
 from runyard.engine.maintenance import Maintenance
 from runyard.engine.news import LoggedLines, News, Progress, Topic
@@ -26,12 +27,15 @@ class Hearing:
         foundation: Foundation,
         maintenance: Maintenance,
         tokens: Tokens,
+        errands: Errands,
         notice_workers: Callable[[], None],
     ) -> None:
         self._clock: Clock = foundation.clock
         self._dispatcher = foundation.dispatcher
         self._directory = foundation.directory
         self._watch = foundation.watch
+        self._elsewhere = foundation.elsewhere
+        self._errands = errands
         self._maintenance = maintenance
         self._tokens = tokens
         self._notice_workers = notice_workers
@@ -47,6 +51,23 @@ class Hearing:
             self._dispatcher.hear(news.gates)
         if news.ended:
             self._watch.heard_ended(news.ended)
+        if news.topics:
+            self._hear_of(Topic(news.topics))
+        self._keep_for_followers(news)
+        if self._topics or self._changed or self._logged or self._progress:
+            self._wakeup.set()
+
+    def _hear_of(self, topics: Topic) -> None:
+        if topics & Topic.TOKENS:
+            self._tokens.forget()
+        if topics & (Topic.TOKENS | Topic.WORKERS | Topic.ALL):
+            self._notice_workers()
+        if topics & (Topic.ERRANDS | Topic.ALL):
+            self._elsewhere.hear()
+            self._errands.notice()
+        self._topics |= topics & (Topic.DIRECTORY | Topic.ALL)
+
+    def _keep_for_followers(self, news: News) -> None:
         for company, runs in news.changed:
             if self._watch.is_followed_here(company):
                 self._changed.update(dict.fromkeys(runs, company))
@@ -54,14 +75,6 @@ class Hearing:
             if self._watch.is_followed_here(lines.company_id):
                 self._logged.append(lines)
         self._progress.extend(news.progress)
-        topics = Topic(news.topics)
-        if topics & Topic.TOKENS:
-            self._tokens.forget()
-        if topics & (Topic.TOKENS | Topic.WORKERS | Topic.ALL):
-            self._notice_workers()
-        self._topics |= topics & (Topic.DIRECTORY | Topic.ALL)
-        if self._topics or self._changed or self._logged or self._progress:
-            self._wakeup.set()
 
     def missed(self) -> None:
         """News may have been lost: look at everything."""
@@ -87,6 +100,7 @@ class Hearing:
         topics, self._topics = self._topics, Topic(0)
         if topics & (Topic.DIRECTORY | Topic.ALL):
             await self._maintenance.look_at_gates()
+            self._errands.notice()
         if topics & Topic.ALL:
             self._watch.heard_of_any()
             self._maintenance.expect()

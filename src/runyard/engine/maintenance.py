@@ -86,6 +86,8 @@ class Maintenance:
         self._peers = foundation.peers
         self._due_wakeup = attempts.scheduled_wakeup
         self._renewed_at = timedelta()
+        self.on_look: Callable[[], None] = _nothing
+        """Called after every look at the gates."""
         self._rescue_from = timedelta()
         """Until then sessions that look dead may only have been kept from renewing."""
 
@@ -304,6 +306,7 @@ class Maintenance:
             look = self._peers.look if self._store.is_shared else OWN_LOOK
             await self._clock.wait(asyncio.Event(), look)
             await self._attempt("gates", self.look_at_gates)
+            self.on_look()
             await self._attempt("peers", self._peers.refresh)
 
     async def _follow_clock(self) -> None:
@@ -325,3 +328,7 @@ class Maintenance:
         except Exception as error:  # noqa: BLE001 - the supervisor of duties
             emit(MAINTENANCE_FAILED, duty=duty, detail=f"{type(error).__name__}: {error}")
             await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
+
+
+def _nothing() -> None:
+    """Before anybody cares."""

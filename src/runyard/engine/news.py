@@ -5,7 +5,7 @@ next telling and merged; what would not fit becomes "look for yourself".
 """
 
 from collections.abc import Iterable, Mapping
-from enum import IntFlag
+from enum import UNIQUE, IntFlag, verify
 
 import msgspec
 
@@ -17,6 +17,7 @@ _BYTES_AN_ID = 20
 _BYTES_FOR_THE_REST = 400
 
 
+@verify(UNIQUE)
 class Topic(IntFlag):
     """What may have changed as a whole."""
 
@@ -30,10 +31,12 @@ class Topic(IntFlag):
     """Companies, tasks, versions or gates."""
     TOKENS = 16
     """A token was revoked."""
-    ALL = 32
-    """More than fits: look at everything."""
+    ERRANDS = 32
+    """Something is asked of a server, or answered, or given back."""
     WORKERS = 64
     """Something was decided about a worker."""
+    ALL = 128
+    """More than fits: look at everything."""
 
 
 class LoggedLines(msgspec.Struct, frozen=True, array_like=True):

@@ -111,9 +111,12 @@ class Runs:
         for _ in range(TRIES):
             if run.state is not RunState.RUNNING or run.begun_at is not None:
                 break
-            if parked := await self._parked_from_worker(run):
+            if parked := await self.parked_from_worker(run):
                 return parked
+            is_parked = await self._steering.park_elsewhere(lease_of(run))
             run = await self.load(company, str(run.id))
+            if is_parked and run.state is RunState.PARKED:
+                return run
         return await self._change(company, run, Cause.PARKED)
 
     async def release(self, company: Company, ref: str) -> Run:
@@ -135,8 +138,8 @@ class Runs:
         new = await self._starts.restart(company, run, how or RestartRequest())
         return await self.load(company, str(new))
 
-    async def _parked_from_worker(self, run: Run) -> Run | None:
-        """The parked run if its worker gave it back unbegun."""
+    async def parked_from_worker(self, run: Run) -> Run | None:
+        """The parked run if a worker that is connected here gave it back unbegun."""
         await self._dispatcher.barrier()
         taken = await self._steering.take_back([run.id])
         if not taken:

@@ -32,6 +32,9 @@ from runyard.model.tasks import Declaration, Version
 from runyard.model.workers import Worker, WorkerState
 from runyard.stores.base import ClaimedRun, OpenedSession, ProgressReport, Store
 
+LAPSING = 0.7
+"""Of a lease gone by without being renewed: at a third of it that was tried first."""
+
 
 class HeldRun(msgspec.Struct):
     """A run that a session holds, as this server knows it."""
@@ -300,6 +303,12 @@ class Sessions:
     def is_stale(self, session: Session) -> bool:
         """Whether its lease row may have lapsed while it held nothing (on a shared database)."""
         return self._store.is_shared and self._clock.monotonic() - session.renewed > self.lease / 3
+
+    def is_lapsing(self, session: Session) -> bool:
+        """Whether its lease row will have lapsed before long, since it could not be renewed."""
+        if not self._store.is_shared:
+            return False
+        return self._clock.monotonic() - session.renewed > self.lease * LAPSING
 
     async def renew(self, sessions: Sequence[Session]) -> None:
         """Keep the leases of these sessions on a shared database."""

@@ -3,11 +3,12 @@
 A run that is on its way is found at its session only once its claim has come back; so whoever
 wants to stop runs first closes the way in (a gate, or the run's own state), then waits for claims
 under way, then asks the sessions. What a session takes back has not begun and never will; what it
-kills is dead before it answers.
+kills is dead before it answers. Runs that sessions of other servers hold are `elsewhere`.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from runyard.model.ids import CompanyId, GateId, RunId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import Cause
 from runyard.stores.base import Finish, LeasedRun, Move
+from runyard.stores.peering import Answer
 
 
 class KillReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Steering:
         self._dispatcher = foundation.dispatcher
         self._attempts = attempts
         self._watch = foundation.watch
+        self._directory = foundation.directory
+        self._elsewhere = foundation.elsewhere
 
     async def take_back(self, wanted: Iterable[RunId]) -> list[HeldRun]:
         """Take back those of these runs that have not begun; they still have to be put somewhere."""
@@ -64,6 +68,40 @@ class Steering:
         ]
         if taken := await self.take_back(run.run_id for run in unbegun):
             await self._dispatcher.hand_back(taken)
+        gates = [g.id for g in self._directory.gates_of(company) if gate in {None, g.id}]
+        await self._elsewhere.given_back(gates)
+
+    async def hold_back_closed(self) -> bool:
+        """Put back every run that was claimed here before another server closed its gate, and record
+        what has begun; whether there was anything of it.
+        """
+        await self._dispatcher.barrier()
+        gates = self._directory.gates
+        held = [
+            run
+            for session in self._sessions
+            for run in session.held.values()
+            if (gate := gates.get(run.gate_id)) is None or not gate.is_open
+        ]
+        if held:
+            unbegun = [run.run_id for run in held if run.begun_at is None]
+            if taken := await self.take_back(unbegun):
+                await self._dispatcher.hand_back(taken)
+            await self._attempts.record_beginnings()
+        return bool(held)
+
+    async def fence(self) -> None:
+        """Take back what has not begun from workers whose leases cannot be renewed in time. Whoever
+        lives gives it to others then, and counts upon its not being begun here.
+        """
+        unbegun = [
+            held.run_id
+            for session in self._sessions
+            if self._sessions.is_lapsing(session)
+            for held in session.unbegun()
+        ]
+        if unbegun and (taken := await self.take_back(unbegun)):
+            await self._dispatcher.hand_back(taken)
 
     def begun_of(self, company: CompanyId, gate: GateId) -> list[HeldRun]:
         """Runs of a gate that have begun here, recorded so or not yet."""
@@ -85,30 +123,99 @@ class Steering:
             await self._dispatcher.hand_back(released)
 
     async def drop_unbegun(self, company: CompanyId, gate: GateId) -> list[RunId]:
-        """Cancel runs of a gate that were claimed but never begun; which."""
+        """Cancel runs of a gate that were claimed here but never begun; which."""
         await self._dispatcher.barrier()
-        wanted = [
-            held.run_id
-            for session in self._sessions
-            for held in session.unbegun()
-            if held.company_id == company and held.gate_id == gate
-        ]
+        return await self._drop(
+            [
+                held.run_id
+                for session in self._sessions
+                for held in session.unbegun()
+                if held.company_id == company and held.gate_id == gate
+            ]
+        )
+
+    async def drop_elsewhere(self, gate: GateId, created_before: datetime) -> dict[RunId, Answer]:
+        """Have runs of a gate cancelled that other servers have claimed but never begun; what became
+        of each that there was.
+        """
+        answers = await self._elsewhere.drop(gate, created_before)
+        self._watch.ended([run for run, answer in answers.items() if answer is Answer.DONE])
+        return answers
+
+    async def drop_held(self, leases: Mapping[RunId, int]) -> list[RunId]:
+        """Cancel those of these runs that are held here under these tokens and have never begun."""
+        await self._dispatcher.barrier()
+        dropped = await self._drop([run.run_id for _, run in self._held_under(leases)])
+        await self._attempts.record_beginnings()
+        return dropped
+
+    async def _drop(self, wanted: Sequence[RunId]) -> list[RunId]:
         taken = await self.take_back(wanted)
         if again := [held for held in taken if held.attempt]:
             await self._dispatcher.hand_back(again)
         return await self._record_kills([held for held in taken if not held.attempt])
 
-    async def kill(self, leased: Sequence[LeasedRun]) -> KillReport:
-        """Cancel these leased runs; what executes is dead when this returns."""
+    async def park_elsewhere(self, run: LeasedRun) -> bool:
+        """Have a run put aside by the server that has claimed it; whether it has."""
+        return await self._elsewhere.park(run)
+
+    async def kill(
+        self, leased: Sequence[LeasedRun], if_begun: Sequence[LeasedRun] = ()
+    ) -> KillReport:
+        """Cancel these leased runs, here or elsewhere; what executes is dead when this returns. Of
+        `if_begun`, which only their own servers know, those that have begun by now.
+        """
         await self._dispatcher.barrier()
         await self._attempts.settled()
-        holders = self._sessions.holders([run.run_id for run in leased])
         killed: list[RunId] = []
-        for session, runs in holders.items():
+        for session, runs in self._sessions.holders([run.run_id for run in leased]).items():
             killed.extend(await self._kill_at(session, runs))
-        # Held by another server, by a worker that does not answer, or by nobody any more.
-        unconfirmed = await self._void([run for run in leased if run.run_id not in killed])
+        answers = await self._elsewhere.kill([run for run in leased if run.run_id not in killed])
+        answers |= await self._elsewhere.kill(if_begun, only_begun=True)
+        killed += [run for run, answer in answers.items() if answer is Answer.DONE]
+        # Of a worker or a server that does not answer, or held by nobody any more.
+        left = [run for run in leased if run.run_id not in killed]
+        left += [run for run in if_begun if answers.get(run.run_id) is Answer.UNCONFIRMED]
+        unconfirmed = await self._void(left)
+        ended_there = [run for run, answer in answers.items() if answer is not Answer.LEFT]
+        self._watch.ended(ended_there)
+        unconfirmed += await self._voided_there(left, set(unconfirmed), answers)
         return KillReport(killed=tuple(killed), unconfirmed=tuple(unconfirmed))
+
+    async def _voided_there(
+        self, left: Sequence[LeasedRun], known: set[RunId], answers: Mapping[RunId, Answer]
+    ) -> list[RunId]:
+        """Those that another server has cancelled without a word of its worker."""
+        found = []
+        for run in left:
+            if run.run_id not in known and answers.get(run.run_id) is Answer.UNCONFIRMED:
+                now = await self._store.runs.find(run.company_id, run.run_id)
+                if now is not None and now.cause is Cause.CANCELLED:
+                    found.append(run.run_id)
+        return found
+
+    async def kill_held(
+        self, leases: Mapping[RunId, int], *, only_begun: bool = False
+    ) -> KillReport:
+        """Cancel those of these runs that are held here under these tokens."""
+        await self._dispatcher.barrier()
+        await self._attempts.settled()
+        held: dict[Session, list[HeldRun]] = {}
+        for session, run in self._held_under(leases):
+            if not only_begun or run.begun_at is not None or run.attempt:
+                held.setdefault(session, []).append(run)
+        killed: list[RunId] = []
+        for session, runs in held.items():
+            killed.extend(await self._kill_at(session, runs))
+        left = [run for runs in held.values() for run in runs if not run.ending]
+        return KillReport(killed=tuple(killed), unconfirmed=tuple(await self._void(left)))
+
+    def _held_under(self, leases: Mapping[RunId, int]) -> list[tuple[Session, HeldRun]]:
+        return [
+            pair
+            for run, token in leases.items()
+            if (pair := self._sessions.holder(run)) is not None and pair[1].token == token
+        ]
 
     async def _kill_at(self, session: Session, runs: Sequence[HeldRun]) -> list[RunId]:
         dead = await self._within_lease(session, session.port.kill(runs))
@@ -175,7 +282,7 @@ class Steering:
                     found.append(run.run_id)
         return found
 
-    async def _void(self, leased: Sequence[LeasedRun]) -> list[RunId]:
+    async def _void(self, leased: Sequence[LeasedRun | HeldRun]) -> list[RunId]:
         """Cancel runs whose worker cannot be reached from here: their leases end with that."""
         moved = await self._store.runs.move(
             [

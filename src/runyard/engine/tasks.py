@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from runyard.engine.foundation import Foundation
 from runyard.engine.steering import KillReport, Steering
 from runyard.model.companies import Company
-from runyard.model.errors import VersionNotFound
+from runyard.model.errors import Unconfirmed, VersionNotFound
 from runyard.model.ids import RunId
 from runyard.model.tasks import Task, Version
 from runyard.stores.base import GateLoad, LeasedRun
+from runyard.stores.peering import Answer
 
 CLEANED_AT_ONCE = 2_000
+PASSES = 20
 
 
 class Tasks:
@@ -74,7 +76,8 @@ class Tasks:
         task = await self._directory.task(company.id, ref)
         with self._closed(company, task):
             waiting = await self._cancel_between_attempts(company, task)
-            report = await self._steering.kill(await self._begun(company, task))
+            begun, others = await self._begun(company, task)
+            report = await self._steering.kill(begun, if_begun=others)
             # Of those whose attempt ended meanwhile, one may have come back for another.
             waiting += await self._cancel_between_attempts(company, task)
         return KillReport(killed=(*report.killed, *waiting), unconfirmed=report.unconfirmed)
@@ -91,12 +94,16 @@ class Tasks:
                 await self._store.runs.cancel_queued(company.id, task.gate_id, self._clock.now()),
             )
 
-    async def _begun(self, company: Company, task: Task) -> builtins.list[LeasedRun]:
+    async def _begun(
+        self, company: Company, task: Task
+    ) -> tuple[builtins.list[LeasedRun], builtins.list[LeasedRun]]:
+        """Runs that are under way and have begun, and those of which only another server knows."""
         leased = await self._store.runs.leased_of_gate(company.id, task.gate_id)
         held = {run.run_id for run in self._steering.begun_of(company.id, task.gate_id)}
-        return [
+        begun = [
             run for run in leased if run.begun_at is not None or run.attempt or run.run_id in held
         ]
+        return begun, [run for run in leased if run not in begun]
 
     async def _cancel_between_attempts(self, company: Company, task: Task) -> builtins.list[RunId]:
         now = self._clock.now()
@@ -127,7 +134,19 @@ class Tasks:
             return await self._clean(company, task)
 
     async def _clean(self, company: Company, task: Task) -> builtins.list[RunId]:
+        began_at = self._clock.now()
         cleaned = await self._steering.drop_unbegun(company.id, task.gate_id)
+        for _ in range(PASSES):
+            cleaned += await self._clean_queue(company, task)
+            # What another server had claimed by now is either ended there or back in the queue.
+            elsewhere = await self._steering.drop_elsewhere(task.gate_id, began_at)
+            cleaned += [run for run, answer in elsewhere.items() if answer is Answer.DONE]
+            if not elsewhere:
+                return cleaned
+        raise Unconfirmed(f"other servers keep claiming runs of task {task.name!r}; clean it again")
+
+    async def _clean_queue(self, company: Company, task: Task) -> builtins.list[RunId]:
+        cleaned: builtins.list[RunId] = []
         while True:
             ids = await self._store.runs.clean(
                 company.id, task.gate_id, self._clock.now(), CLEANED_AT_ONCE

@@ -25,6 +25,7 @@
         ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
         ├── QueueFull            the company's cap on queued runs
         ├── TooManyLogins        somebody is guessing passwords; carries when to retry
+        ├── Unconfirmed          it is in force, but a server has not answered that it knows
         └── NoWorker             nobody is there who could do it
     ValueLost                    a stored value is damaged: its row is there, its blob is not
 
@@ -292,3 +293,7 @@ class NoWorker(Busy):
 
 class ValueLost(RunyardError):
     """A value's row is there, but its blob is not."""
+
+
+class Unconfirmed(Busy):
+    """The change is in force, but another server has not said that it acts upon it."""

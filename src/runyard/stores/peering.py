@@ -7,16 +7,77 @@ been cut off a server looks at everything.
 
 A server has its name to itself for as long as it listens. That costs no write: the database knows
 by itself who is connected.
+
+**Errands** are what a server asks of the one whose worker holds a run. They are rows, answered in
+place; news only hurry them. They are addressed to the session that holds the run, because a worker
+may take its session to another server. The run itself is the witness: whatever the answer, what is
+true of it stands in its row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
+import msgspec
+
+from runyard.model.ids import CompanyId, GateId, RunId, SessionId
 from runyard.model.servers import Server
 
 LARGEST_NEWS = 7_900
 """Bytes of text that can be told at once."""
+
+
+class Verb(StrEnum):
+    """What a server may ask of another to do with a run."""
+
+    KILL = "kill"
+    """End it, begun or not."""
+    KILL_BEGUN = "kill_begun"
+    """End it if it has begun."""
+    DROP = "drop"
+    """End it if it has never begun."""
+    PARK = "park"
+    """Put it aside if its attempt has not begun."""
+
+
+class Answer(StrEnum):
+    """What became of it."""
+
+    DONE = "done"
+    LEFT = "left"
+    """The run was not in a state that this was asked for."""
+    UNCONFIRMED = "unconfirmed"
+    """Ended, but its worker did not answer."""
+
+
+class Errand(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is asked of the server that holds a run."""
+
+    id: int
+    session_id: SessionId
+    verb: Verb
+    company_id: CompanyId
+    run_id: RunId
+    token: int
+    """Of the lease under which the run was held when it was asked."""
+    asked_at: datetime
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, and the session that holds it."""
+
+    run_id: RunId
+    company_id: CompanyId
+    gate_id: GateId
+    session_id: SessionId
+    token: int
+    attempt: int
+    """Attempts that have begun before this one, or this one included if it has."""
+    begun_at: datetime | None
+    created_at: datetime
+    lease_expires_at: datetime | None
+    """None: the session is closed, or nobody knows it."""
 
 
 class Peering(Protocol):
@@ -47,6 +108,35 @@ class Peering(Protocol):
         """Listen until cancelled. `begun` is called each time the listening begins anew: what was
         told before is lost. `hear` gets the news; neither may wait for anything.
         """
+
+    async def holdings(self, runs: Sequence[RunId]) -> list[Holding]:
+        """Who holds these runs; those that are not running are absent."""
+
+    async def unbegun(self, gates: Sequence[GateId], but: Sequence[SessionId]) -> list[Holding]:
+        """Runs of these gates that are held by other sessions than these and have not begun, as far
+        as that is recorded.
+        """
+
+    async def leases(self, sessions: Sequence[SessionId]) -> dict[SessionId, datetime]:
+        """Until when the leases of these sessions last; closed ones are absent."""
+
+    async def ask(self, errands: Sequence[Errand]) -> None:
+        """Ask this of the servers that have these sessions."""
+
+    async def asked(self, sessions: Sequence[SessionId]) -> list[Errand]:
+        """What is asked of the server that has these sessions, and not answered yet."""
+
+    async def answer(self, answers: Sequence[tuple[int, Answer]]) -> None:
+        """Answer errands, by their ids."""
+
+    async def answers(self, errands: Sequence[int]) -> dict[int, Answer]:
+        """Answers to those of these errands that have been answered."""
+
+    async def withdraw(self, errands: Sequence[int]) -> None:
+        """Whatever the answer, nobody waits for it any more."""
+
+    async def forget_errands(self, asked_before: datetime) -> None:
+        """Take away what was asked before this instant by servers that died."""
 
     async def close(self) -> None:
         """Stop listening."""

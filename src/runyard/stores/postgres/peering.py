@@ -7,15 +7,17 @@ name. When it breaks it is opened again, and what was told meanwhile is lost.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
+from runyard.model.ids import GateId, RunId, SessionId
 from runyard.model.servers import Server
 from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
+from runyard.stores.peering import Answer, Errand, Holding, Verb
 from runyard.stores.postgres.connecting import (
     FOR_LISTENING,
     Connector,
@@ -122,6 +124,53 @@ class PostgresPeering:
         finally:
             self._attending = False
 
+    async def holdings(self, runs: Sequence[RunId]) -> list[Holding]:
+        """Who holds these runs; those that are not running are absent."""
+        return [
+            _holding_from(row) for row in await self._db.all("holdings_of_runs", run_ids=list(runs))
+        ]
+
+    async def unbegun(self, gates: Sequence[GateId], but: Sequence[SessionId]) -> list[Holding]:
+        """Runs of these gates that other sessions than these hold and that have not begun."""
+        rows = await self._db.all("unbegun_elsewhere", gate_ids=list(gates), session_ids=list(but))
+        return [_holding_from(row) for row in rows]
+
+    async def leases(self, sessions: Sequence[SessionId]) -> dict[SessionId, datetime]:
+        """Until when the leases of these sessions last; closed ones are absent."""
+        rows = await self._db.all("leases_of_sessions", session_ids=list(sessions))
+        return {SessionId(session): instant(until) for session, until in rows}
+
+    async def ask(self, errands: Sequence[Errand]) -> None:
+        """Ask this of the servers that have these sessions."""
+        rows = [
+            (e.id, e.session_id, e.verb.value, e.company_id, e.run_id, e.token, micros(e.asked_at))
+            for e in errands
+        ]
+        await self._write("ask_errand", *rows, write_class=WriteClass.OUTCOME)
+
+    async def asked(self, sessions: Sequence[SessionId]) -> list[Errand]:
+        """What is asked of the server that has these sessions, and not answered yet."""
+        rows = await self._db.all("unanswered_errands", session_ids=list(sessions))
+        return [_errand_from(row) for row in rows]
+
+    async def answer(self, answers: Sequence[tuple[int, Answer]]) -> None:
+        """Answer errands, by their ids."""
+        rows = [(errand, answer.value) for errand, answer in answers]
+        await self._write("answer_errand", *rows, write_class=WriteClass.OUTCOME)
+
+    async def answers(self, errands: Sequence[int]) -> dict[int, Answer]:
+        """Answers to those of these errands that have been answered."""
+        rows = await self._db.all("answers_of_errands", errand_ids=list(errands))
+        return {errand: Answer(answer) for errand, answer in rows}
+
+    async def withdraw(self, errands: Sequence[int]) -> None:
+        """Whatever the answer, nobody waits for it any more."""
+        await self._write("withdraw_errand", *[(errand,) for errand in errands])
+
+    async def forget_errands(self, asked_before: datetime) -> None:
+        """Take away what was asked before this instant by servers that died."""
+        await self._write("forget_errands", (micros(asked_before),))
+
     async def close(self) -> None:
         """Stop listening."""
         await self._drop()
@@ -169,12 +218,39 @@ class PostgresPeering:
         if link is not None:
             await link.close()
 
-    async def _write(self, query: str, row: Row) -> None:
-        statement = Statement(query, (row,))
-        await self._db.write(a_piece(WriteClass.MAINTENANCE, statement))
+    async def _write(
+        self, query: str, *rows: Row, write_class: WriteClass = WriteClass.MAINTENANCE
+    ) -> None:
+        await self._db.write(a_piece(write_class, Statement(query, rows)))
 
     def _bound(self, query: str, value: str) -> Bound:
         return self._shapes[query].bound_row((value,))
+
+
+def _holding_from(row: Row) -> Holding:
+    return Holding(
+        run_id=row[0],
+        company_id=row[1],
+        gate_id=row[2],
+        session_id=SessionId(row[3] or 0),
+        token=row[4],
+        attempt=row[5],
+        begun_at=instant_or_none(row[6]),
+        created_at=instant(row[7]),
+        lease_expires_at=instant_or_none(row[8]),
+    )
+
+
+def _errand_from(row: Row) -> Errand:
+    return Errand(
+        id=row[0],
+        session_id=row[1],
+        verb=Verb(row[2]),
+        company_id=row[3],
+        run_id=row[4],
+        token=row[5],
+        asked_at=instant(row[6]),
+    )
 
 
 def _server_from(row: Row) -> Server:

@@ -46,6 +46,7 @@ from runyard.stores.transfer import (
 OWN_TABLES: Mapping[str, str] = {
     "migrations": "says how this very database came to its schema",
     "lanes": "book of the connections that write to this very database",
+    "errands": "what servers that are connected to this very database ask of each other",
     "servers": "says who is connected to this very database",
 }
 """Tables that are not carried, and why."""

@@ -35,3 +35,50 @@ SELECT name, incarnation, address, version, started_at, seen_at, left_at,
 
 -- name: forget_server(name, seen_before)!
 DELETE FROM servers WHERE name = :name AND seen_at < :seen_before;
+
+-- name: holdings_of_runs(run_ids)
+SELECT runs.id, runs.company_id, gate_id, session_id, lease_token, attempt, begun_at, created_at,
+       CASE WHEN sessions.closed_at IS NULL THEN sessions.lease_expires_at END
+  FROM runs
+  LEFT JOIN sessions ON sessions.id = runs.session_id
+ WHERE runs.id = ANY (:run_ids::bigint[]) AND state + 0 = 4
+ ORDER BY runs.id;
+
+-- name: unbegun_elsewhere(gate_ids, session_ids)
+-- Through the index of what is leased, gate by gate: as many steps as runs are under way there.
+SELECT runs.id, runs.company_id, gate_id, session_id, lease_token, attempt, begun_at, created_at,
+       CASE WHEN sessions.closed_at IS NULL THEN sessions.lease_expires_at END
+  FROM runs
+  LEFT JOIN sessions ON sessions.id = runs.session_id
+ WHERE gate_id = ANY (:gate_ids::bigint[]) AND state IN (4, 5) AND state + 0 = 4
+   AND begun_at IS NULL AND session_id <> ALL (:session_ids::bigint[])
+ ORDER BY runs.id;
+
+-- name: leases_of_sessions(session_ids)
+SELECT id, lease_expires_at FROM sessions
+ WHERE id = ANY (:session_ids::bigint[]) AND closed_at IS NULL;
+
+-- name: ask_errand(errand_id, session_id, verb, company_id, run_id, token, asked_at)!
+INSERT INTO errands (id, session_id, verb, company_id, run_id, token, asked_at)
+SELECT * FROM unnest(:errand_id::bigint[], :session_id::bigint[], :verb::text[],
+                     :company_id::bigint[], :run_id::bigint[], :token::bigint[],
+                     :asked_at::bigint[]);
+
+-- name: unanswered_errands(session_ids)
+SELECT id, session_id, verb, company_id, run_id, token, asked_at FROM errands
+ WHERE session_id = ANY (:session_ids::bigint[]) AND answer IS NULL
+ ORDER BY id;
+
+-- name: answer_errand(errand_id, answer)!
+UPDATE errands SET answer = given.answer
+  FROM unnest(:errand_id::bigint[], :answer::text[]) AS given (errand_id, answer)
+ WHERE errands.id = given.errand_id;
+
+-- name: answers_of_errands(errand_ids)
+SELECT id, answer FROM errands WHERE id = ANY (:errand_ids::bigint[]) AND answer IS NOT NULL;
+
+-- name: withdraw_errand(errand_id)!
+DELETE FROM errands WHERE id = ANY (:errand_id::bigint[]);
+
+-- name: forget_errands(asked_before)!
+DELETE FROM errands WHERE asked_at < :asked_before;
