@@ -8,12 +8,13 @@ import pytest
 
 from runyard.engine.transitions import TRANSITIONS
 from runyard.model.states import FINAL_STATES, RunState
-from runyard.stores.codes import FIRST_FINAL_CODE, STATE_CODES, STATES
+from runyard.stores.codes import CAUSE_CODES, END_CODES, FIRST_FINAL_CODE, STATE_CODES, STATES
 from tests.architecture.tree import SOURCE, relative
 
 SET_STATE = re.compile(r"\bSET\s+state\s*=\s*(\d+)", re.I)
 STATE_IS = re.compile(r"\bstate\s*=\s*(\d+)", re.I)
 STATE_IN = re.compile(r"\bstate\s+IN\s*\(([\d,\s]+)\)", re.I)
+CAUSE_IN = re.compile(r"\bcause\s+IN\s*\(([\d,\s]+)\)", re.I)
 
 
 def statements(path: Path) -> Iterator[tuple[str, str]]:
@@ -63,3 +64,21 @@ def test_no_statement_makes_a_move_that_the_table_does_not_have(path: Path) -> N
         if move[1] not in TRANSITIONS[source].values()
     ]
     assert wrong == []
+
+
+def test_the_causes_of_each_end_are_those_of_the_table() -> None:
+    ends: dict[int, set[int]] = {STATE_CODES[state]: set() for state in FINAL_STATES}
+    for moves in TRANSITIONS.values():
+        for cause, state in moves.items():
+            if state in FINAL_STATES:
+                ends[STATE_CODES[state]].add(CAUSE_CODES[cause])
+
+    assert ends == END_CODES
+
+
+@pytest.mark.parametrize("path", query_files(), ids=relative)
+def test_statements_that_name_the_causes_of_ends_name_all_of_them(path: Path) -> None:
+    every_end = {code for codes in END_CODES.values() for code in codes}
+    for name, statement in statements(path):
+        for listed in CAUSE_IN.findall(statement):
+            assert {int(code) for code in listed.split(",")} == every_end, name

@@ -4,10 +4,20 @@ from typing import Any
 
 import pytest
 
+from runyard.model.ids import WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.base import TOTAL_LIMIT, Position, RunFilter
-from tests.stores.builders import ACME, GLOBEX, KnownTask, World, a_finish, a_move, later
+from tests.stores.builders import (
+    ACME,
+    GLOBEX,
+    KnownTask,
+    World,
+    a_finish,
+    a_move,
+    a_retry,
+    later,
+)
 
 ALL = RunFilter()
 
@@ -32,9 +42,10 @@ async def every_page(world: World, wanted: RunFilter, size: int = 3) -> list[Run
 class Population:
     """One run of every kind, with what a filter may ask about it."""
 
-    def __init__(self, task: KnownTask, other: KnownTask) -> None:
+    def __init__(self, task: KnownTask, other: KnownTask, alice: WorkerId) -> None:
         self.task = task
         self.other = other
+        self.alice = alice
         self.runs: list[Run] = []
 
 
@@ -46,8 +57,13 @@ async def a_population(world: World) -> Population:
         await task.start(state=state, created_at=later(number), due_at=due_at, queued_at=None)
     await other.start(created_at=later(1), trigger=Trigger.SCHEDULE, schedule_id=71)
     await other.start(created_at=later(2), trigger=Trigger.RESTART, restarted_from=origin)
-    await task.start_many(4, created_at=later(3))
-    claimed = await world.claim(task, 4)
+    await task.start_many(6, created_at=later(3))
+    claimed = await world.claim(task, 6)
+    retried, paused = claimed.pop(), claimed.pop()
+    await world.store.runs.finish([a_retry(retried)])
+    waits = a_move(paused.run_id, [RunState.RUNNING], RunState.WAITING, token=paused.token)
+    await world.store.runs.move([waits])
+    alice = world.worker
     await world.connect("bob")
     claimed += await world.claim(other, 1)
     ends = (
@@ -64,7 +80,7 @@ async def a_population(world: World) -> Population:
     await world.store.runs.move(
         [a_move(cancelled, [RunState.QUEUED], RunState.CANCELLED, cause=Cause.CANCELLED)]
     )
-    population = Population(task, other)
+    population = Population(task, other, alice)
     population.runs = await every_page(world, ALL, 100)
     return population
 
@@ -78,8 +94,8 @@ async def test_a_list_shows_every_run_once_newest_first(world: World) -> None:
 
     runs = await every_page(world, ALL)
 
-    assert len(runs) == 11
-    assert {run.state for run in runs} == set(RunState) - {RunState.WAITING}
+    assert len(runs) == 13
+    assert {run.state for run in runs} == set(RunState)
     assert runs == newest_first(runs) == population.runs
 
 
@@ -102,23 +118,31 @@ def fits(run: Run, field: str, value: Any) -> bool:
 
 
 FILTERS: list[dict[str, Any]] = [
-    *({"states": (state,)} for state in RunState if state is not RunState.WAITING),
+    *({"states": (state,)} for state in RunState),
     {"states": (RunState.QUEUED, RunState.RUNNING)},
     {"states": (RunState.RUNNING, RunState.WAITING)},
     {"states": (RunState.PARKED, RunState.PREPARING)},
     {"states": (RunState.FAILED, RunState.CANCELLED)},
     {"states": (RunState.COMPLETED, RunState.QUEUED)},
+    {"states": tuple(RunState)},
     {"causes": (Cause.RETURNED_NOTHING,)},
+    {"causes": (Cause.RETURNED, Cause.RAISED, Cause.CANCELLED)},
     {"causes": (Cause.RAISED, Cause.CANCELLED), "states": (RunState.FAILED,)},
     {"created_from": later(2)},
     {"created_before": later(3)},
     {"created_from": later(1), "created_before": later(3)},
     {"finished_from": later(11)},
     {"finished_before": later(11)},
+    {"finished_from": later(10), "finished_before": later(12)},
+    {"finished_from": later(10), "states": (RunState.FAILED,)},
+    {"finished_from": later(10), "states": (RunState.FAILED, RunState.QUEUED)},
+    {"finished_from": later(10), "causes": (Cause.RAISED,), "created_from": later(1)},
     {"trigger": Trigger.RESTART},
+    {"trigger": Trigger.RESTART, "states": (RunState.QUEUED, RunState.RUNNING)},
     {"trigger": Trigger.SCHEDULE},
     {"trigger": Trigger.API, "states": (RunState.COMPLETED,), "created_from": later(3)},
     {"schedule_id": 71},
+    {"schedule_id": 71, "states": (RunState.QUEUED, RunState.RUNNING)},
 ]
 
 
@@ -133,6 +157,8 @@ async def test_a_filter_shows_what_it_asks_for(world: World, wanted: dict[str, A
         for run in population.runs
         if all(fits(run, field, value) for field, value in wanted.items())
     ]
+    if RunFilter(**wanted).by_end:
+        expected.sort(key=lambda run: (run.finished_at, run.id), reverse=True)
     assert expected
     assert runs == expected
 
@@ -140,11 +166,25 @@ async def test_a_filter_shows_what_it_asks_for(world: World, wanted: dict[str, A
 async def test_filters_by_task_worker_and_origin(world: World) -> None:
     population = await a_population(world)
     origin = min(population.runs, key=lambda run: run.id)
+    task, other = population.task.id, population.other.id
     for wanted in (
-        {"task_id": population.task.id},
-        {"task_id": population.other.id, "states": (RunState.QUEUED,)},
+        {"task_id": task},
+        *({"task_id": task, "states": (state,)} for state in RunState),
+        {"task_id": other, "states": (RunState.QUEUED,)},
+        {"task_id": task, "states": (RunState.QUEUED, RunState.RUNNING, RunState.PARKED)},
+        {"task_id": task, "causes": (Cause.RAISED, Cause.RETURNED)},
+        {"task_id": other, "trigger": Trigger.RESTART},
+        {"task_id": task, "created_from": later(3), "states": (RunState.COMPLETED,)},
+        {"task_id": task, "finished_from": later(11)},
         {"worker_id": world.worker},
+        {"worker_id": population.alice},
+        {"worker_id": population.alice, "task_id": task},
+        {"worker_id": population.alice, "states": (RunState.COMPLETED,)},
+        {"worker_id": population.alice, "states": (RunState.RUNNING,)},
+        {"worker_id": population.alice, "states": (RunState.SCHEDULED,)},
+        {"worker_id": population.alice, "causes": (Cause.RAISED,)},
         {"restarted_from": origin.id},
+        {"restarted_from": origin.id, "states": (RunState.QUEUED, RunState.RUNNING)},
     ):
         expected = [
             run
@@ -218,9 +258,10 @@ async def test_states_are_counted_until_runs_end(world: World) -> None:
     assert counts == {
         RunState.PARKED: 1,
         RunState.PREPARING: 1,
-        RunState.SCHEDULED: 1,
+        RunState.SCHEDULED: 2,
         RunState.QUEUED: 2,
         RunState.RUNNING: 2,
+        RunState.WAITING: 1,
     }
     assert await world.store.runs.state_counts(GLOBEX) == {}
 

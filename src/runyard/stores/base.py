@@ -312,11 +312,23 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     restarted_from: RunId | None = None
     trigger: Trigger | None = None
 
+    @property
+    def by_end(self) -> bool:
+        """Whether the list is in the order of the ends: it is when these are bounded."""
+        return self.finished_from is not None or self.finished_before is not None
+
+    def position_of(self, run: Run) -> "Position":
+        """Where the run stands in this list."""
+        at = run.finished_at if self.by_end else run.created_at
+        return Position(at or run.created_at, run.id)
+
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended: lists are newest first, by (created_at, id)."""
+    """Where a page ended: lists are newest first, by (created_at, id); those whose ends are
+    bounded by (finished_at, id).
+    """
 
-    created_at: datetime
+    at: datetime
     run_id: RunId
 
 
@@ -461,7 +473,10 @@ class Runs(Protocol):
         after: Position | None,
         limit: int,
     ) -> RunPage:
-        """Runs newest first."""
+        """Runs newest first: by creation, or by end when the filter bounds the ends. The cost of a
+        page is that of its rows, whatever else is in the store; a filter by several things at once
+        goes along the index of one of them (see `stores/filters.py`).
+        """
 
     async def occupied_gates(self) -> list[GateId]:
         """Gates with at least one queued run (a loose index scan; cost grows with gates, not runs)."""

@@ -1,19 +1,26 @@
-"""The predicate compiler for lists under filters: allowed columns, bound values.
+"""What a list of runs reads: the compiler from filters to branches, each one walk along an index.
 
-The text it makes is the same for both databases: columns from a fixed list, parameters as `:name`.
-States stand as literals, because partial indexes are only used for literals; they come from the
-code table, never from a caller's text.
+A company's runs stand in several indexes, each in the order of lists: what is in the queue or
+running, what is set aside (one range a state), and what has ended (one range a cause). Most changes
+of state touch few of them, and whatever a filter asks for is the union of some ranges, so that a
+page costs what it shows, however many other runs there are. A filter that has an index of its own
+(by trigger, worker, schedule, origin or end) is one range there.
+
+The text made here is the same for both databases: columns from fixed lists, parameters as `:name`;
+codes stand as literals, because partial indexes are only used for literals, and come from the code
+tables, never from a caller's text. A condition on a column that the branch's index does not hold is
+written `column + 0`: no other index can then tempt a planner, whatever its statistics say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from runyard.model.states import Cause
+from runyard.model.states import FINAL_STATES
 from runyard.stores.base import Position, RunFilter
 from runyard.stores.codes import (
     CAUSE_CODES,
-    FIRST_FINAL_CODE,
+    END_CODES,
     STATE_CODES,
     TRIGGER_CODES,
     micros,
@@ -21,97 +28,193 @@ from runyard.stores.codes import (
 
 _EQUALITIES = ("task_id", "worker_id", "schedule_id", "restarted_from")
 _BOUNDS = (
-    ("created_from", "created_at >= :created_from"),
-    ("created_before", "created_at < :created_before"),
-    ("finished_from", "finished_at >= :finished_from"),
-    ("finished_before", "finished_at < :finished_before"),
+    ("created_from", "created_at", ">="),
+    ("created_before", "created_at", "<"),
+    ("finished_from", "finished_at", ">="),
+    ("finished_before", "finished_at", "<"),
 )
+_COMPANY = "company_id"
+_QUEUED, _RUNNING = 3, 4
+_ASIDE = (0, 1, 2, 5)
+_FINAL = frozenset(STATE_CODES[state] for state in FINAL_STATES)
+_ENDED = "state >= 6"
 
 
-class Predicate(msgspec.Struct, frozen=True):
-    """A condition and the values it binds."""
+class Branch(msgspec.Struct, frozen=True):
+    """A part of a list: one range of an index, or one for each of some codes."""
 
-    text: str
-    values: Mapping[str, int]
     index: str
-    """The index that serves it best, for a database that has to be told."""
+    condition: str
+    column: str = ""
+    """If there are choices: the index's column whose every code is a range of its own."""
+    choices: Sequence[int] = ()
+
+    def ranges(self) -> list[str]:
+        """The condition of each range."""
+        if not self.choices:
+            return [self.condition]
+        return [f"{self.condition} AND {self.column} = {code}" for code in self.choices]
 
 
-def runs_predicate(wanted: RunFilter, after: Position | None = None) -> Predicate:
-    """The condition for the runs of a company that fit a filter, beyond a position."""
-    conditions: list[str] = []
-    values: dict[str, int] = {}
-    for column in _EQUALITIES:
-        value = getattr(wanted, column)
-        if value is not None:
-            conditions.append(f"{column} = :{column}")
-            values[column] = value
-    for name, condition in _BOUNDS:
-        at = getattr(wanted, name)
-        if at is not None:
-            conditions.append(condition)
-            values[name] = micros(at)
-    if wanted.trigger is not None:
-        conditions.append("trigger = :trigger")
-        values["trigger"] = TRIGGER_CODES[wanted.trigger]
-    if wanted.states:
-        conditions.append(_one_of("state", {STATE_CODES[state] for state in wanted.states}))
-    if wanted.causes:
-        conditions.append(_one_of("cause", {CAUSE_CODES[cause] for cause in wanted.causes}))
-    if after is not None:
-        conditions.append("(created_at, id) < (:after_created_at, :after_id)")
-        values["after_created_at"] = micros(after.created_at)
-        values["after_id"] = after.run_id
-    partial = _partial_index(wanted)
-    if partial is not None and partial.condition:
-        conditions.append(partial.condition)
-    index = partial.name if partial is not None else _whole_index(wanted)
-    return Predicate(" AND ".join(conditions) or "1 = 1", values, index)
+class Listing(msgspec.Struct, frozen=True):
+    """All parts of a list; none when no run can fit. They have no run in common."""
+
+    branches: Sequence[Branch]
+    values: Mapping[str, int]
+    order: str
+    """The column whose newest come first."""
+
+
+def listing_of(wanted: RunFilter, after: Position | None = None) -> Listing:
+    """The runs of a company that fit a filter, beyond a position."""
+    compiler = _Compiler(wanted, after)
+    return Listing(
+        compiler.branches(), compiler.values, "finished_at" if wanted.by_end else "created_at"
+    )
+
+
+class _Compiler:
+    """Turns one filter into branches."""
+
+    def __init__(self, wanted: RunFilter, after: Position | None) -> None:
+        self._wanted = wanted
+        self.values: dict[str, int] = {}
+        self._conditions = [*self._equalities(), *self._bounds()]
+        self._states = {STATE_CODES[state] for state in wanted.states} or set(STATE_CODES.values())
+        self._causes = {CAUSE_CODES[cause] for cause in wanted.causes}
+        if self._causes:
+            self._states &= _FINAL
+        self._after = after
+        if after is not None:
+            self.values |= {"after_at": micros(after.at), "after_id": after.run_id}
+
+    def _equalities(self) -> list[tuple[str, str]]:
+        found = []
+        for column in _EQUALITIES:
+            value = getattr(self._wanted, column)
+            if value is not None:
+                self.values[column] = value
+                found.append((column, f"= :{column}"))
+        if self._wanted.trigger is not None:
+            self.values["trigger"] = TRIGGER_CODES[self._wanted.trigger]
+            found.append(("trigger", "= :trigger"))
+        return found
+
+    def _bounds(self) -> list[tuple[str, str]]:
+        found = []
+        for name, column, comparison in _BOUNDS:
+            at = getattr(self._wanted, name)
+            if at is not None:
+                self.values[name] = micros(at)
+                found.append((column, f"{comparison} :{name}"))
+        return found
+
+    # ------------------------------------------------------------ the ways to go
+
+    def branches(self) -> list[Branch]:
+        """The ranges of the indexes that serve the filter best."""
+        wanted = self._wanted
+        if not self._states:
+            return []
+        if wanted.restarted_from is not None:
+            return [
+                self._branch("runs_restarted", (_COMPANY, "restarted_from"), *self._any_state())
+            ]
+        if wanted.schedule_id is not None:
+            return [self._branch("runs_of_schedule", (_COMPANY, "schedule_id"), *self._any_state())]
+        if wanted.by_end:
+            return self._by_end()
+        if wanted.worker_id is not None:
+            return self._of_worker()
+        if wanted.trigger is not None and wanted.task_id is None and not self._is_about_states:
+            return [self._branch("runs_by_trigger", (_COMPANY, "trigger"))]
+        return self._by_state()
+
+    @property
+    def _is_about_states(self) -> bool:
+        return bool(self._wanted.states or self._causes)
+
+    def _by_end(self) -> list[Branch]:
+        if not self._states & _FINAL:
+            return []
+        return [self._branch("runs_by_end", (_COMPANY,), *self._any_state())]
+
+    def _of_worker(self) -> list[Branch]:
+        found = []
+        if self._states & _FINAL:
+            found.append(self._branch("runs_of_worker", ("worker_id",), _ENDED, *self._any_state()))
+        if self._states - _FINAL - {_RUNNING}:
+            found.append(
+                self._branch(
+                    "runs_tried_of_worker",
+                    ("worker_id",),
+                    "state <> 4 AND state < 6",
+                    *self._any_state(),
+                )
+            )
+        if _RUNNING in self._states:
+            found.append(self._running())
+        return found
+
+    def _by_state(self) -> list[Branch]:
+        suffix, keys = "", (_COMPANY,)
+        if self._wanted.task_id is not None:
+            suffix, keys = "_of_task", ("task_id",)
+        found = []
+        active = self._states & {_QUEUED, _RUNNING}
+        if active == {_RUNNING}:
+            found.append(self._running())
+        elif active:
+            only = ["state + 0 = 3"] if active == {_QUEUED} else []
+            condition = "state + 0 >= 3 AND state + 0 <= 4"
+            found.append(self._branch(f"runs_active{suffix}", keys, condition, *only))
+        if aside := [code for code in _ASIDE if code in self._states]:
+            condition = "state <> 3 AND state <> 4 AND state < 6"
+            branch = self._branch(f"runs_aside{suffix}", keys, condition)
+            found.append(_each(branch, "state", aside))
+        if causes := self._end_causes():
+            branch = self._branch(f"runs_ended{suffix}", keys, _ENDED)
+            found.append(_each(branch, "cause", causes))
+        return found
+
+    def _running(self) -> Branch:
+        """All that run anywhere are looked at: never more than the workers hold."""
+        return self._branch("runs_running", (), "state = 4")
+
+    def _end_causes(self) -> list[int]:
+        """How the wanted ended runs have ended."""
+        ends = {cause for state in self._states & _FINAL for cause in END_CODES[state]}
+        return sorted(ends & self._causes if self._causes else ends)
+
+    # ------------------------------------------------------------ conditions
+
+    def _branch(self, index: str, keys: Sequence[str], *more: str) -> Branch:
+        """A range of an index that begins with these keys; the order follows, unless it has none."""
+        order = "finished_at" if self._wanted.by_end else "created_at"
+        held = {*keys, order} if keys else set()
+        conditions = [
+            f"{column if column in held else f'{column} + 0'} {comparison}"
+            for column, comparison in [(_COMPANY, "= :company_id"), *self._conditions]
+        ]
+        if self._after is not None:
+            conditions.append(f"({order}, id) < (:after_at, :after_id)")
+        return Branch(index, " AND ".join([*conditions, *more]))
+
+    def _any_state(self) -> list[str]:
+        """The wanted states and causes, where no index tells them apart."""
+        found = []
+        if self._wanted.states:
+            found.append(_one_of("state", self._states))
+        if self._causes:
+            found.append(_one_of("cause", self._causes))
+        return found
+
+
+def _each(branch: Branch, column: str, codes: Sequence[int]) -> Branch:
+    return msgspec.structs.replace(branch, column=column, choices=tuple(codes))
 
 
 def _one_of(column: str, codes: set[int]) -> str:
     listed = ", ".join(str(code) for code in sorted(codes))
-    return f"{column} IN ({listed})" if len(codes) > 1 else f"{column} = {listed}"
-
-
-class _PartialIndex(msgspec.Struct, frozen=True):
-    """An index on some states only, and the words that say so."""
-
-    name: str
-    condition: str
-    codes: frozenset[int]
-
-
-_PARTIAL_INDEXES = (
-    _PartialIndex("runs_aside", "state IN (0, 1)", frozenset({0, 1})),
-    _PartialIndex("runs_leased", "state IN (4, 5)", frozenset({4, 5})),
-    _PartialIndex(
-        "runs_unfinished", f"state < {FIRST_FINAL_CODE}", frozenset(range(FIRST_FINAL_CODE))
-    ),
-    _PartialIndex("runs_unsuccessful", f"state > {FIRST_FINAL_CODE}", frozenset({7, 8})),
-)
-"""The most selective first. Also for one task's runs: what is under way, or went wrong, is less
-than what a task has ever done."""
-
-
-def _partial_index(wanted: RunFilter) -> _PartialIndex | None:
-    if wanted.schedule_id is not None:
-        return _PartialIndex("runs_of_schedule", "", frozenset())
-    if wanted.restarted_from is not None:
-        return _PartialIndex("runs_restarted", "", frozenset())
-    codes = {STATE_CODES[state] for state in wanted.states}
-    if wanted.causes and not _SUCCESSES.intersection(wanted.causes):
-        failures = frozenset({7, 8})
-        codes = codes & failures or set(failures)
-    if codes:
-        for partial in _PARTIAL_INDEXES:
-            if codes <= partial.codes:
-                return partial
-    return None
-
-
-_SUCCESSES = frozenset({Cause.RETURNED, Cause.RETURNED_NOTHING, Cause.RETURNED_WITH_ERRORS})
-
-
-def _whole_index(wanted: RunFilter) -> str:
-    return "runs_history" if wanted.task_id is None else "runs_of_task"
+    # Not `+ 0`: that would imply what the index of active runs holds.
+    return f"{column} - 0 IN ({listed})"

@@ -43,7 +43,7 @@ def position_from(cursor: str | None) -> Position | None:
         position = _POSITION.decode(decode_cursor(cursor))
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _no_cursor(cursor) from None
-    if position.created_at.tzinfo is None or not 0 <= position.run_id < 2**63:
+    if position.at.tzinfo is None or not 0 <= position.run_id < 2**63:
         raise _no_cursor(cursor)
     return position
 

@@ -16,7 +16,7 @@ from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.base import RunFilter
 from runyard.web.authentication import authenticate
 from runyard.web.events import EVENT_STREAM
 from runyard.web.requests import Request
@@ -29,7 +29,8 @@ _MOST_VALUES = 16 * 1024 * 1024
 
 
 async def list_runs(request: Request) -> shapes.RunPage:
-    """List runs, newest first.
+    """List runs, newest first; those that ended last first where `finished_from` or
+    `finished_before` is given.
 
     All given conditions must hold; `state` and `cause` may be repeated, and then any of them fits.
     With `values` a page may end before its limit when the values are large.
@@ -44,8 +45,7 @@ async def list_runs(request: Request) -> shapes.RunPage:
         items = [await shown_run(engine, run) for run in page.runs]
     following = page.next
     if len(items) < len(page.runs):
-        last = page.runs[len(items) - 1]
-        following = Position(last.created_at, last.id)
+        following = wanted.position_of(page.runs[len(items) - 1])
     return shapes.RunPage(
         items=tuple(items),
         next=cursor_from(following),

@@ -40,6 +40,8 @@ FOR_WRITING = (
 FOR_READING = (
     *_COMMON,
     "SET default_transaction_read_only = on",
+    # Lists are read in the order of their index, as far as they are shown.
+    "SET enable_bitmapscan = off",
     "SET statement_timeout = '30s'",
 )
 FOR_LISTENING = (

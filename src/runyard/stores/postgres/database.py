@@ -1,11 +1,12 @@
 """What the table code is given: writing through groups, reading beside them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from runyard.model.errors import StorageUnavailable
-from runyard.stores.filters import Predicate
+from runyard.stores.filters import Branch, Listing
 from runyard.stores.postgres.link import Bound, Prepared, Row
 from runyard.stores.postgres.readers import Readers
 from runyard.stores.postgres.statements import Shape, encode_value, numbered
@@ -13,7 +14,10 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Answer, Piece
 
-_PREDICATE = "%(predicate)s"
+_BRANCHES, _CONDITION, _CHOICES, _ORDER = (
+    f"%({name})s" for name in ("branches", "condition", "choices", "order")
+)
+_NAMED = re.compile(r":([a-z_]+)")
 
 
 class PostgresDatabase:
@@ -55,31 +59,41 @@ class PostgresDatabase:
         rows = await self.all(query, **values)
         return rows[0] if rows else None
 
-    async def filtered(
+    async def listed(
         self,
         query: str,
-        predicate: Predicate,
+        branch: str,
+        listing: Listing,
         /,
         **values: Any,  # noqa: ANN401
     ) -> list[Row]:
-        """All rows of a query whose text has `:predicate` in place of a condition."""
-        return await self._readers.read(bind_filtered(self._queries[query], predicate, values))
+        """All rows of a query whose text has `:branches` in place of a listing's branches."""
+        return await self._readers.read(
+            bind_listing(self._queries, (query, branch), listing, values)
+        )
 
 
-def bind_filtered(query: Query, predicate: Predicate, values: Mapping[str, Any]) -> Bound:
-    """A query with its predicate. It has no name: there are too many kinds to keep them prepared."""
-    condition = _named(predicate.text, predicate.values)
-    bound = {**values, **predicate.values}
-    names: Sequence[str] = tuple(bound)
-    text = numbered(query.sql.replace(_PREDICATE, condition), names)
-    encoded = [encode_value(bound[name]) for name in names]
+def bind_listing(
+    queries: Mapping[str, Query],
+    names: tuple[str, str],
+    listing: Listing,
+    values: Mapping[str, Any],
+) -> Bound:
+    """A list with its branches. It has no name: there are too many kinds to keep them prepared."""
+    query, branch = (queries[name].sql.rstrip("\n;") for name in names)
+    branches = " UNION ALL ".join(_branch(branch, part) for part in listing.branches)
+    bound = {**values, **listing.values}
+    text = query.replace(_BRANCHES, branches).replace(_ORDER, listing.order)
+    encoded = [encode_value(value) for value in bound.values()]
     return Bound(
-        Prepared(b"", text.encode()), [value for value, _ in encoded], [form for _, form in encoded]
+        Prepared(b"", numbered(text, tuple(bound)).encode()),
+        [value for value, _ in encoded],
+        [form for _, form in encoded],
     )
 
 
-def _named(text: str, names: Mapping[str, Any]) -> str:
-    # Longer names first: one may be the beginning of another.
-    for name in sorted(names, key=len, reverse=True):
-        text = text.replace(f":{name}", f"%({name})s::bigint")
-    return text
+def _branch(text: str, part: Branch) -> str:
+    condition = f"{part.condition} AND {part.column} = choice" if part.choices else part.condition
+    choices = ",".join(str(code) for code in part.choices) or "0"
+    condition = _NAMED.sub(r"%(\1)s::bigint", condition)
+    return text.replace(_CHOICES, f"'{{{choices}}}'").replace(_CONDITION, condition)

@@ -10,7 +10,7 @@ import msgspec
 
 from runyard.model.errors import Overloaded, RunyardError, StorageUnavailable
 from runyard.stores.base import WriteClass
-from runyard.stores.filters import Predicate
+from runyard.stores.filters import Listing
 from runyard.stores.migrations import Migration
 from runyard.stores.queries import Query
 from runyard.stores.sqlite.link import WriterLink, decode_welcome
@@ -44,6 +44,17 @@ def numbered(query: Query) -> str:
     """The SQL with `?1`, `?2`, ... in the order of the heading, for rows as tuples."""
     numbers = {name: f"?{index}" for index, name in enumerate(query.parameters, 1)}
     return _PARAMETER.sub(lambda match: numbers[match[1]], query.sql)
+
+
+def list_text(query: str, branch: str, listing: Listing) -> str:
+    """The text of a list: each range of each branch is told its index, as no statistics are kept."""
+    ranges = [
+        branch.rstrip("\n;").replace(":index", part.index).replace(":condition", condition)
+        for part in listing.branches
+        for condition in part.ranges()
+    ]
+    text = query.replace(":branches", " UNION ALL ".join(ranges))
+    return text.replace(":order", listing.order)
 
 
 class SqliteDatabase:
@@ -258,21 +269,17 @@ class SqliteDatabase:
         rows = await self._reading.all(query, values)
         return rows[0] if rows else None
 
-    async def filtered(
+    async def listed(
         self,
         query: str,
-        predicate: Predicate,
+        branch: str,
+        listing: Listing,
         /,
         **values: Any,  # noqa: ANN401
     ) -> list[Row]:
-        """All rows of a query whose text has `:predicate` in place of a condition."""
-        # SQLite keeps no statistics here: it is told which index is the best one.
-        sql = (
-            self._reading.text(query)
-            .replace(":predicate", predicate.text)
-            .replace("FROM runs", f"FROM runs INDEXED BY {predicate.index}")
-        )
-        return await self._reading.run(query, sql, {**values, **predicate.values})
+        """All rows of a query whose text has `:branches` in place of a listing's branches."""
+        sql = list_text(self._reading.text(query), self._reading.text(branch), listing)
+        return await self._reading.run(query, sql, {**values, **listing.values})
 
     @property
     def _reading(self) -> Readers:

@@ -31,7 +31,7 @@ import msgspec
 
 from runyard.model.errors import RunyardError
 from runyard.stores.base import WriteClass
-from runyard.stores.filters import Predicate
+from runyard.stores.filters import Listing
 
 Row: TypeAlias = tuple[Any, ...]
 Answer: TypeAlias = list[Row]
@@ -77,8 +77,17 @@ class Database(Protocol):
     async def one(self, query: str, /, **values: Any) -> Row | None:  # noqa: ANN401
         """The first row of a query."""
 
-    async def filtered(self, query: str, predicate: Predicate, /, **values: Any) -> list[Row]:  # noqa: ANN401
-        """All rows of a query whose text has `:predicate` in place of a condition."""
+    async def listed(
+        self,
+        query: str,
+        branch: str,
+        listing: Listing,
+        /,
+        **values: Any,  # noqa: ANN401
+    ) -> list[Row]:
+        """All rows of a query whose text has `:branches` in place of a listing's branches, each of
+        which is the text of `branch` with the condition of one range.
+        """
 
 
 def a_piece(

@@ -54,7 +54,7 @@ from runyard.stores.codes import (
     micros_or_none,
     state_mask,
 )
-from runyard.stores.filters import runs_predicate
+from runyard.stores.filters import Listing, listing_of
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
 from runyard.stores.tables.values import are_inline, keep_value, load_value
@@ -325,19 +325,32 @@ class RunTable:
         limit: int,
     ) -> RunPage:
         """Runs newest first."""
-        rows = await self._db.filtered(
-            "page_of_runs", runs_predicate(filter, after), company_id=company, limit=limit + 1
-        )
-        [(total,)] = await self._db.filtered(
-            "count_of_runs", runs_predicate(filter), company_id=company, limit=TOTAL_LIMIT + 1
+        rows, total = await asyncio.gather(
+            self._page(company, listing_of(filter, after), limit + 1),
+            self._count(company, listing_of(filter), TOTAL_LIMIT + 1),
         )
         runs = tuple(run_from(row) for row in rows[:limit])
         return RunPage(
             runs=runs,
-            next=Position(runs[-1].created_at, runs[-1].id) if len(rows) > limit else None,
+            next=filter.position_of(runs[-1]) if len(rows) > limit else None,
             total=min(total, TOTAL_LIMIT),
             total_is_exact=total <= TOTAL_LIMIT,
         )
+
+    async def _page(self, company: CompanyId, listing: Listing, limit: int) -> list[Row]:
+        if not listing.branches:
+            return []
+        return await self._db.listed(
+            "page_of_runs", "page_branch", listing, company_id=company, limit=limit
+        )
+
+    async def _count(self, company: CompanyId, listing: Listing, limit: int) -> int:
+        if not listing.branches:
+            return 0
+        [(count,)] = await self._db.listed(
+            "count_of_runs", "count_branch", listing, company_id=company, limit=limit
+        )
+        return int(count)
 
     async def occupied_gates(self) -> list[GateId]:
         """Gates with at least one queued run."""

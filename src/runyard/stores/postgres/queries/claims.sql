@@ -19,7 +19,7 @@ WITH wanted AS (
            least(wanted.count,
                  gates.run_limit - CASE WHEN gates.run_limit IS NOT NULL THEN
                      (SELECT count(*) FROM runs
-                       WHERE runs.gate_id = gates.id AND state = 4 AND state IN (4, 5))
+                       WHERE runs.gate_id = gates.id AND state = 4)
                  END) AS places
       FROM wanted
       JOIN gates ON gates.id = wanted.gate_id AND gates.company_id = wanted.company_id

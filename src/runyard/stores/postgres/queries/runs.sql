@@ -136,7 +136,7 @@ WITH candidates AS MATERIALIZED (
      UNION ALL
     SELECT id FROM runs
      WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
-       AND state = 1 AND state IN (0, 1)
+       AND state = 1 AND state <> 3 AND state <> 4 AND state < 6
      LIMIT :limit
 ), cleaned AS MATERIALIZED (
     SELECT runs.id
@@ -155,9 +155,9 @@ RETURNING runs.id;
 -- name: cancel_between_attempts(company_id, gate_id, at)<!
 -- Begun runs of a gate that wait for another attempt.
 WITH candidates AS MATERIALIZED (
-    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0 AND state >= 2 AND state <= 3
      UNION ALL
-    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0
+    SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0 AND state >= 2 AND state <= 3
 ), ended AS MATERIALIZED (
     SELECT runs.id
       FROM candidates

@@ -6,7 +6,7 @@ SELECT run_limit, priority_offset FROM gates
  WHERE id = :gate_id AND company_id = :company_id AND runnable = 1 AND company_runnable = 1;
 
 -- name: count_running(gate_id)$
-SELECT count(*) FROM runs WHERE gate_id = :gate_id AND state = 4 AND state IN (4, 5);
+SELECT count(*) FROM runs WHERE gate_id = :gate_id AND state = 4;
 
 -- name: queue_heads(gate_id, after_rank, after_id, limit)
 -- The first runs in a gate's queue beyond a place, with what their worker needs.

@@ -55,7 +55,7 @@ SELECT min(due_at) FROM runs WHERE state = 2;
 -- name: leased_by_sessions(session_ids, limit)
 SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, attempt, begun_at,
        priority, rank
-  FROM runs
+  FROM runs INDEXED BY runs_running
  WHERE session_id IN (SELECT value FROM json_each(:session_ids)) AND state = 4
  ORDER BY id
  LIMIT :limit;
@@ -64,30 +64,42 @@ SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, at
 SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, attempt, begun_at,
        priority, rank
   FROM runs
- WHERE gate_id = :gate_id AND state IN (4, 5) AND company_id = :company_id
+ WHERE gate_id = :gate_id AND state = 4 AND company_id = :company_id
+ UNION ALL
+SELECT id, company_id, task_id, version_id, gate_id, session_id, lease_token, attempt, begun_at,
+       priority, rank
+  FROM runs
+ WHERE company_id = :company_id
+   AND task_id = (SELECT task_id FROM gates WHERE id = :gate_id)
+   AND state = 5 AND state <> 3 AND state <> 4 AND state < 6 AND gate_id = :gate_id
  ORDER BY id;
 
 -- name: abandoned_runs(now, limit)
 -- Running under a session that is closed, has lapsed, or that nobody knows.
 SELECT runs.id, runs.company_id, runs.task_id, runs.version_id, runs.gate_id, runs.session_id,
        runs.lease_token, runs.attempt, runs.begun_at, runs.priority, runs.rank
-  FROM runs INDEXED BY runs_of_session
+  FROM runs INDEXED BY runs_running
   LEFT JOIN sessions ON sessions.id = runs.session_id
  WHERE runs.state = 4
    AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL OR sessions.lease_expires_at < :now)
  ORDER BY runs.id
  LIMIT :limit;
 
--- name: page_of_runs(company_id, predicate, limit)
-SELECT * FROM runs
- WHERE company_id = :company_id AND :predicate
- ORDER BY created_at DESC, id DESC
+-- name: page_of_runs(branches, order, limit)
+-- What the branches of a list give, merged; each is read in this order, and only as far as needed.
+SELECT * FROM (:branches)
+ ORDER BY :order DESC, id DESC
  LIMIT :limit;
 
--- name: count_of_runs(company_id, predicate, limit)$
+-- name: count_of_runs(branches, limit)$
 -- How many, up to the limit.
-SELECT count(*)
-  FROM (SELECT 1 FROM runs WHERE company_id = :company_id AND :predicate LIMIT :limit);
+SELECT count(*) FROM (:branches LIMIT :limit);
+
+-- name: page_branch(index, condition)
+SELECT * FROM runs INDEXED BY :index WHERE :condition;
+
+-- name: count_branch(index, condition)
+SELECT 1 FROM runs INDEXED BY :index WHERE :condition;
 
 -- name: occupied_gates()
 -- From gate to gate along the queue's index: as many steps as gates, however many runs wait.
@@ -103,7 +115,7 @@ SELECT id FROM gate WHERE id IS NOT NULL;
 SELECT (SELECT count(*)
           FROM (SELECT 1 FROM runs
                  WHERE gate_id = gates.id AND state = 3 LIMIT :limit)),
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4 AND state IN (4, 5))
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4)
   FROM gates
  WHERE id = :gate_id AND company_id = :company_id;
 
@@ -128,25 +140,35 @@ WITH counted (state, runs) AS (
     SELECT 3, (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3)
       FROM gates WHERE company_id = :company_id
     UNION ALL
-    SELECT runs.state, 1
-      FROM gates JOIN runs ON runs.gate_id = gates.id AND runs.state IN (4, 5)
-     WHERE gates.company_id = :company_id
+    SELECT 4, (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4)
+      FROM gates WHERE company_id = :company_id
     UNION ALL
-    SELECT state, 1 FROM runs WHERE company_id = :company_id AND state IN (0, 1)
+    SELECT state, count(*) FROM runs
+     WHERE company_id = :company_id AND state IN (0, 1, 5)
+       AND state <> 3 AND state <> 4 AND state < 6
+     GROUP BY state
 )
 SELECT state, sum(runs) FROM counted GROUP BY state HAVING sum(runs) > 0;
 
 -- name: gate_loads(company_id)
 -- For each gate: never begun and waiting (scheduled, queued, on its way to a worker), begun and not
 -- ended, and parked or preparing.
+-- What is between attempts is few, and has an index of its own.
 SELECT gates.id,
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2 AND attempt = 0),
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3 AND attempt = 0),
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2)
+       - (SELECT count(*) FROM runs
+           WHERE gate_id = gates.id AND state = 2 AND attempt > 0 AND state >= 2 AND state <= 3),
+       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3)
+       - (SELECT count(*) FROM runs
+           WHERE gate_id = gates.id AND state = 3 AND attempt > 0 AND state >= 2 AND state <= 3),
        (SELECT count(*) FROM runs
-         WHERE gate_id = gates.id AND state IN (4, 5) AND attempt = 0 AND begun_at IS NULL),
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2 AND attempt > 0)
-       + (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3 AND attempt > 0)
-       + (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state IN (4, 5) AND attempt > 0)
+         WHERE gate_id = gates.id AND state = 4 AND attempt = 0 AND begun_at IS NULL),
+       (SELECT count(*) FROM runs
+         WHERE gate_id = gates.id AND attempt > 0 AND state >= 2 AND state <= 3)
+       + (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4 AND attempt > 0)
+       + (SELECT count(*) FROM runs
+           WHERE task_id = gates.task_id AND gate_id = gates.id
+             AND state = 5 AND state <> 3 AND state <> 4 AND state < 6)
   FROM gates
  WHERE gates.company_id = :company_id
  ORDER BY gates.id;
@@ -155,6 +177,7 @@ SELECT gates.id,
 -- Parked and preparing runs of each gate that has any.
 SELECT gate_id, state, count(*) FROM runs
  WHERE company_id = :company_id AND state IN (0, 1)
+   AND state <> 3 AND state <> 4 AND state < 6
  GROUP BY gate_id, state;
 
 -- name: run_changes(company_id, run_id)
@@ -186,11 +209,11 @@ SELECT steps.name, steps.occurrence, steps.recorded_at
  ORDER BY steps.recorded_at, steps.name, steps.occurrence;
 
 -- name: prunable_runs(company_id, task_id, finished_before, limit)
--- Created before it ended: the oldest of the task's history are looked at first.
+-- Whatever ended before was created before: of each cause the oldest are looked at first.
 SELECT id FROM runs
- WHERE company_id = :company_id AND task_id = :task_id AND created_at < :finished_before
-   AND state >= 6 AND finished_at < :finished_before
- ORDER BY created_at, id
+ WHERE task_id = :task_id AND company_id = :company_id
+   AND cause IN (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+   AND created_at < :finished_before AND state >= 6 AND finished_at < :finished_before
  LIMIT :limit;
 
 -- name: broken_runs(now, limit)
@@ -227,7 +250,7 @@ SELECT 'R1', runs.id, 'without its input'
 -- name: gates_over_limit(limit)
 SELECT gates.id, gates.run_limit, count(*)
   FROM gates
-  JOIN runs ON runs.gate_id = gates.id AND runs.state = 4 AND runs.state IN (4, 5)
+  JOIN runs ON runs.gate_id = gates.id AND runs.state = 4
  WHERE gates.run_limit IS NOT NULL
  GROUP BY gates.id, gates.run_limit
 HAVING count(*) > gates.run_limit

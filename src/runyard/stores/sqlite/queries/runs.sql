@@ -101,7 +101,7 @@ UPDATE runs
                UNION ALL
               SELECT id FROM runs
                WHERE company_id = :company_id AND gate_id = :gate_id AND attempt = 0
-                 AND state = 1 AND state IN (0, 1)
+                 AND state = 1 AND state <> 3 AND state <> 4 AND state < 6
                LIMIT :limit)
    AND +company_id = :company_id
 RETURNING id;
@@ -110,9 +110,9 @@ RETURNING id;
 -- Begun runs of a gate that wait for another attempt.
 UPDATE runs
    SET state = 8, cause = 26, finished_at = :at
- WHERE id IN (SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0
+ WHERE id IN (SELECT id FROM runs WHERE gate_id = :gate_id AND state = 3 AND attempt > 0 AND state >= 2 AND state <= 3
                UNION ALL
-              SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0)
+              SELECT id FROM runs WHERE gate_id = :gate_id AND state = 2 AND attempt > 0 AND state >= 2 AND state <= 3)
    AND +company_id = :company_id
 RETURNING id;
 
