@@ -44,7 +44,9 @@ from runyard.engine.overview import Overview
 from runyard.engine.passwords import Passwords
 from runyard.engine.peers import Peers
 from runyard.engine.ranks import DEFAULT_AGEING
+from runyard.engine.reach import Reach
 from runyard.engine.remote_control import RemoteControl
+from runyard.engine.run_lists import RunLists
 from runyard.engine.runs import Runs
 from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, WorkerPort
@@ -116,8 +118,7 @@ class Engine:
         """How long a worker may be silent before its runs go to another."""
         self._parts = parts = _foundation(store, clock, settings)
         self.logs = logbook = Logbook(store, clock, parts.watch)
-        self.watch = parts.watch
-        self.directory = parts.directory
+        self.watch, self.directory = parts.watch, parts.directory
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
         self._steering = steering = Steering(parts, attempts)
@@ -138,6 +139,8 @@ class Engine:
         self.orchestrator = Orchestrator(parts, steering)
         self.explain = Explain(parts)
         self.history = History(parts)
+        self.reach = Reach(parts)
+        self.run_lists = RunLists(parts)
         self.actors = Actors(store)
         self.doctor = Doctor(parts, self._keys)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)

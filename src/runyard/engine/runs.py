@@ -138,6 +138,10 @@ class Runs:
         new = await self._starts.restart(company, run, how or RestartRequest())
         return await self.load(company, str(new))
 
+    async def delete(self, company: Company, runs: Sequence[RunId]) -> int:
+        """Delete ended runs with everything that belongs to them; how many."""
+        return await self._store.runs.delete(company.id, runs)
+
     async def parked_from_worker(self, run: Run) -> Run | None:
         """The parked run if a worker that is connected here gave it back unbegun."""
         await self._dispatcher.barrier()

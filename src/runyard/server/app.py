@@ -19,6 +19,8 @@ from runyard.console.assets import PREFIX as ASSETS
 from runyard.console.assets import ROUTES as ASSET_ROUTES
 from runyard.console.door import console_door, front_door
 from runyard.console.reference import reference_doors
+from runyard.dialects.integray import routes as integray
+from runyard.dialects.integray.dialect import Options
 from runyard.dialects.native.routes import PREFIX as NATIVE
 from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
 from runyard.dialects.native.routes import native_door
@@ -121,7 +123,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         await write_first_token(engine, settings.data)
         house = furnished(engine, settings, settings.public_url or local)
         gateway = await opened.enter_async_context(Gateway(engine))
-        app = all_doors(house, gateway)
+        app = all_doors(house, gateway, integray.RemoteApi(integray_options(settings)))
         await opened.enter_async_context(answering(app, settings, listening))
         write_private(settings.data / ADDRESS_FILE, local)
         emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
@@ -230,15 +232,26 @@ def furnished(engine: Engine, settings: Settings, public_url: str) -> House:
     )
 
 
-def all_doors(house: House, gateway: Gateway) -> App:
+def integray_options(settings: Settings) -> Options:
+    """How the operator wants the Integray dialect; raises InputRefused for a profile that is unfit."""
+    return Options(
+        kill_status=settings.integray_kill_status,  # type: ignore[arg-type]
+        clean_mode=settings.integray_clean_mode,  # type: ignore[arg-type]
+        not_runnable=settings.integray_not_runnable,  # type: ignore[arg-type]
+        profile=integray.profile_from(settings.integray_profile),
+    )
+
+
+def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) -> App:
     """Every door at its address."""
     doors: dict[str, App] = {
         NATIVE: native_door(house),
+        remote_api.prefix: remote_api.door(house),
         WORKERS: WorkerDoor(house.engine, gateway),
         ASSETS: Door(house, ASSETS, ASSET_ROUTES),
         CONSOLE: console_door(house),
         "/": front_door(house),
-        **reference_doors(house, REFERENCES),
+        **reference_doors(house, (*REFERENCES, remote_api.reference)),
     }
     return Dispatcher(doors, elsewhere=Door(house, "", PROBES))
 

@@ -78,6 +78,16 @@ class Settings:
     """How long somebody may do nothing in the console before signing in anew."""
     login_lasting: timedelta = DEFAULT_LASTING
     """How long it is until everybody has to sign in anew, however busy."""
+    integray_kill_status: int = 303
+    """Status of task runs that Kill has ended, as the Integray dialect shows it: 303 or 301."""
+    integray_clean_mode: str = "cancel"
+    """What Clean of the Integray dialect does with task runs: cancel or delete them."""
+    integray_not_runnable: str = "refuse"
+    """What the Integray dialect does with a start of a task that is not runnable: refuse it, or
+    queue it."""
+    integray_profile: Path | None = None
+    """File (JSON) that says where the operations of the Integray dialect stand and what their
+    fields are called; see docs/integray.md."""
     body_limit: int = 1 * MEBIBYTE
     """Most bytes of a JSON body."""
     starts_limit: int = 16 * MEBIBYTE
@@ -224,6 +234,19 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(words))
+        return text
+
+    return read
+
+
+def _status(text: str) -> int:
+    return int(_one_of("303", "301")(text))
+
+
 def _yes_or_no(text: str) -> bool:
     if text.lower() not in {"yes", "no", "true", "false"}:
         raise ValueError("yes or no")
@@ -250,6 +273,10 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "drain": _duration,
     "login_idle": _duration,
     "login_lasting": _duration,
+    "integray_kill_status": _status,
+    "integray_clean_mode": _one_of("cancel", "delete"),
+    "integray_not_runnable": _one_of("refuse", "queue"),
+    "integray_profile": _existing_file,
     "body_limit": _SIZE,
     "starts_limit": _SIZE,
     "bundle_limit": _SIZE,

@@ -496,6 +496,9 @@ class Runs(Protocol):
     async def gate_loads(self, company: CompanyId) -> list[GateLoad]:
         """What stands behind each gate of a company."""
 
+    async def earliest_put_off(self, company: CompanyId, at: datetime) -> datetime | None:
+        """When the first was made of the runs that were put off until this instant or later."""
+
     async def changes(self, company: CompanyId, run: RunId) -> list[Change]:
         """What was done to a run that its row forgets, in order."""
 
@@ -509,6 +512,11 @@ class Runs(Protocol):
         self, company: CompanyId, run: RunId
     ) -> list[tuple[str, int, datetime]]:
         """Its recorded steps (name, occurrence, when), in order, without their values."""
+
+    async def delete(self, company: CompanyId, runs: Sequence[RunId]) -> int:
+        """Delete those of these runs that have ended, with everything that belongs to them; how
+        many.
+        """
 
     async def prune(
         self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int

@@ -37,6 +37,7 @@ class Request:
         "headers",
         "house",
         "params",
+        "query_string",
     )
 
     def __init__(
@@ -49,6 +50,7 @@ class Request:
         self._company: Company | None = None
         self._body: bytes | None = None
         self.params = params
+        self.query_string: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.house = house
 
@@ -140,7 +142,7 @@ class Request:
         """The query, as this shape; raises InputRefused."""
         try:
             pairs = parse_qsl(
-                self._scope["query_string"].decode("ascii"),
+                self.query_string.decode("ascii"),
                 keep_blank_values=True,
                 errors="strict",
                 max_num_fields=_MOST_QUERY_FIELDS,
@@ -167,13 +169,15 @@ class Request:
         if self.media_type != "application/json":
             raise MediaTypeRefused(SEND_JSON)
 
-    async def body(self) -> bytes:
+    async def body(self, limit: int | None = None) -> bytes:
         """The whole body; raises TooLarge, before reading it when its length is announced.
 
+        `limit`: the most bytes that it may have, unless as many as any JSON body.
         It is kept: where the secret stands in it, the endpoint reads it again.
         """
         if self._body is None:
-            self._body = await read_body(self.headers, self._receive, self.house.limits.body)
+            most = limit or self.house.limits.body
+            self._body = await read_body(self.headers, self._receive, most)
         return self._body
 
     async def parts(self, limit: int) -> AsyncIterator[bytes]:

@@ -155,8 +155,16 @@ def _type_at(shape: type[msgspec.Struct], path: str) -> object:
     for part in _PATH_PART.finditer(path):
         struct = _first(found, msgspec.Struct)
         if part["name"] is not None and struct is not None:
-            found = get_type_hints(struct).get(part["name"])
+            found = get_type_hints(struct).get(_attribute(struct, part["name"]))
     return found
+
+
+def _attribute(struct: type, written: str) -> str:
+    """What a struct calls a field that is written so."""
+    for field in msgspec.structs.fields(struct):
+        if field.encode_name == written:
+            return field.name
+    return written
 
 
 def _first(annotation: object, kind: type) -> type | None:

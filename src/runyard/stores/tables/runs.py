@@ -405,6 +405,11 @@ class RunTable:
             )
         ]
 
+    async def earliest_put_off(self, company: CompanyId, at: datetime) -> datetime | None:
+        """When the first was made of the runs that were put off until this instant or later."""
+        row = await self._db.one("earliest_put_off", company_id=company, at=micros(at))
+        return instant_or_none(row[0]) if row else None
+
     # ------------------------------------------------------------ one run's story
 
     async def changes(self, company: CompanyId, run: RunId) -> list[Change]:
@@ -443,8 +448,15 @@ class RunTable:
             finished_before=before,
             limit=limit,
         )
-        if not found:
+        return await self._delete(company, found, before) if found else 0
+
+    async def delete(self, company: CompanyId, runs: Sequence[RunId]) -> int:
+        """Delete those of these runs that have ended; how many."""
+        if not runs:
             return 0
+        return await self._delete(company, [(run,) for run in sorted(runs)], _EVER)
+
+    async def _delete(self, company: CompanyId, found: Sequence[Row], before: int) -> int:
         deletions = (Statement(query, found, follows=0) for query in _DELETIONS)
         rows = [(run, company, before) for (run,) in found]
         piece = a_piece(
@@ -468,6 +480,9 @@ class RunTable:
             found.append(Breach(promise="R7", run_id=None, detail=detail))
         return found[:limit]
 
+
+_EVER = 2**62
+"""Microseconds: later than anything."""
 
 _DELETIONS = (
     "delete_input",

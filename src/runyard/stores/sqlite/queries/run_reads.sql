@@ -180,6 +180,11 @@ SELECT gate_id, state, count(*) FROM runs
    AND state <> 3 AND state <> 4 AND state < 6
  GROUP BY gate_id, state;
 
+-- name: earliest_put_off(company_id, at)$
+-- When the first was made of the runs that were put off until then or later.
+SELECT min(created_at) FROM runs
+ WHERE company_id = :company_id AND put_off_until >= :at AND put_off_until IS NOT NULL;
+
 -- name: run_changes(company_id, run_id)
 SELECT run_changes.at, run_changes.state, run_changes.note
   FROM run_changes
