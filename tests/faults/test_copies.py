@@ -90,7 +90,7 @@ def test_a_backup_under_load_restores_to_all_that_was_acknowledged_before_it(
             load.house = house
             eventually(lambda: len(history.acknowledged) > 40, "nothing was started")
             before = dict(history.acknowledged)
-            copying("backup", str(tmp_path / "backup.tar"), *source)
+            copying("backup", str(tmp_path / "backup.tar"), "--with-keys", *source)
             during = len(history.acknowledged)
             eventually(lambda: len(history.acknowledged) > during + 10, "writing stands still")
             load.house = None
@@ -110,7 +110,7 @@ def test_a_restore_that_is_killed_leaves_nothing_and_starts_over(
     """R15"""
     with running_house(tmp_path / "data", "--slots", "2") as house:
         history = some_runs(house)
-        copying("backup", str(tmp_path / "backup"), "--data", str(tmp_path / "data"))
+        copying("backup", str(tmp_path / "backup"), "--with-keys", "--data", str(tmp_path / "data"))
 
     for word in ("every checksum", "gates", "versions"):
         killed_at(word, "restore", str(tmp_path / "backup"), *place)

@@ -13,7 +13,7 @@ from runyard.model.ids import GateId, TaskId, TokenId, VersionId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.tokens import Role, Token, TokenKind
 from runyard.server.app import open_store, read_stopped_store
-from runyard.server.copies import back_up
+from runyard.server.copies import BackupOptions, back_up
 from runyard.server.settings import Settings
 from runyard.stores.backup_format import Manifest
 from runyard.stores.base import ClaimedRun, LogChunk, StartKey, Store, TaskChange
@@ -41,9 +41,10 @@ def silent(_: str) -> None:
     """Nobody wants to hear how far it is."""
 
 
-def take(settings: Settings, target: Path) -> Manifest:
+def take(settings: Settings, target: Path, *, keys: bool = True) -> Manifest:
     """A backup, now."""
-    return back_up(settings, target, SystemClock().now(), silent)
+    options = BackupOptions(now=SystemClock().now(), takes_keys=keys)
+    return back_up(settings, target, options, silent)
 
 
 def in_folder(settings: Settings, folder: Path) -> Settings:

@@ -99,6 +99,19 @@ async def test_a_restored_store_has_every_row_and_every_blob(
     assert changed == {"installation", "runs", "sessions"}, "only what voids the leases"
 
 
+async def test_keys_to_what_is_in_a_backup_come_along_only_when_asked_for(
+    embedded: Settings, place: Settings, memory_path: Path
+) -> None:
+    await filled(embedded)
+
+    manifest = take(embedded, memory_path / "backup", keys=False)
+    restore(place, memory_path / "backup", silent)
+
+    assert manifest.left_out == ("admin.token",)
+    assert not (memory_path / "backup" / "files").exists()
+    assert not (place.data / "admin.token").exists()
+
+
 async def test_a_restored_store_goes_on(
     settings: Settings, place: Settings, memory_path: Path
 ) -> None:

@@ -38,6 +38,18 @@ async def test_a_run_returns_its_outputs(server):
     assert end.begun_at <= end.finished_at
 
 
+async def test_a_strict_umask_of_whoever_starts_a_worker_shuts_no_child_out(folder):
+    before = os.umask(0o077)
+    try:
+        async with a_worker(folder) as server:
+            version = server.introduce(HEAD + "@task\ndef main() -> int:\n    return 42\n")
+            end = await server.run(version)
+    finally:
+        os.umask(before)
+
+    assert end.outcome is Outcome.RETURNED
+
+
 async def test_a_run_that_returns_nothing_has_no_output(server):
     version = server.introduce(HEAD + "@task\ndef main() -> None:\n    pass\n")
 

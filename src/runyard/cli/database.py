@@ -70,21 +70,31 @@ def migrate(*, options: DatabaseOptions = USUAL) -> None:
     "  runyard db backup /backup/runyard-2026-03-01.tar --data ./runyard-data\n"
     "  runyard db backup /backup/today --database postgresql://runyard@db.example.org/runyard"
 )
-def backup(target: Path, *, options: DatabaseOptions = USUAL) -> int:
-    """Write a backup of everything: database, logs, blobs, tokens. The server may be running.
+def backup(
+    target: Path,
+    *,
+    with_keys: Annotated[
+        bool, Parameter(help="Take admin.token, master.key and the like along as well.")
+    ] = False,
+    options: DatabaseOptions = USUAL,
+) -> int:
+    """Write a backup of everything: database, logs, blobs. The server may be running.
 
     Args:
         target: A new folder; or a new file, when its name ends in .tar.
 
     Everything that was acknowledged before is in it, as it was at one instant. It has its name only
-    when all of it is on disk, with checksums. Keep it as safe as the server: it holds every secret.
-    Exit code 1 when a blob that the database names was not there to be copied.
+    when all of it is on disk, with checksums. Small files of the data folder are keys to what is in
+    it and stay out, unless --with-keys takes them along: keep copies of them elsewhere. Exit code 1
+    when a blob that the database names was not there to be copied.
     """
     from runyard.engine.clock import SystemClock
-    from runyard.server.copies import back_up
+    from runyard.server.copies import BackupOptions, back_up
 
-    now = SystemClock().now()
-    manifest = back_up(options.settings(), target.absolute(), now, _progress)
+    chosen = BackupOptions(now=SystemClock().now(), takes_keys=with_keys)
+    manifest = back_up(options.settings(), target.absolute(), chosen, _progress)
+    if manifest.left_out:
+        remarks().print(f"Left out: {', '.join(manifest.left_out)}. Keep copies elsewhere.")
     facts = {"backup": str(target), "kind": manifest.kind, "taken_at": manifest.taken_at}
     return _told(f"{target} is complete", facts, manifest.carried, json=options.json)
 
@@ -126,6 +136,11 @@ def restore(source: Path, *, options: DatabaseOptions = USUAL) -> int:
 
     settings = options.settings()
     done = restored(settings, source.absolute(), _progress)
+    if done.manifest.left_out:
+        names = ", ".join(done.manifest.left_out)
+        remarks().print(
+            f"Not in the backup: {names}. Put your copies into {settings.data} before a server starts."
+        )
     facts = {
         "restored_to": place_of(settings),
         "kind": done.manifest.kind,

@@ -28,12 +28,27 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     carried: Carried
 
 
-def back_up(settings: Settings, target: Path, now: datetime, progress: Progress) -> Manifest:
+class BackupOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of a backup, and to be in it."""
+
+    now: datetime
+    takes_keys: bool = False
+    """Whether `admin.token`, `master.key` and the like come along."""
+
+
+def back_up(
+    settings: Settings, target: Path, options: BackupOptions, progress: Progress
+) -> Manifest:
     """Write a backup of the store, which may be in use, to a new folder or tar file.
 
     Whatever was acknowledged before is in it.
     """
-    origin = Origin(release=runyard.__version__, taken_at=now, schemas=known_schemas())
+    origin = Origin(
+        release=runyard.__version__,
+        taken_at=options.now,
+        schemas=known_schemas(),
+        takes_files=options.takes_keys,
+    )
     with new_backup(target) as backup, read_store(settings, backup.scratch) as source:
         return backup.write(source, origin, progress)
 

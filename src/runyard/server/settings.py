@@ -63,7 +63,7 @@ class Settings:
     master_key: Path | None = None
     """File with the master key, which secrets of callbacks are derived from: 64 hexadecimal digits.
     Servers that share a database share it. Without it: `master.key` in the data folder, which the
-    first start writes. Keep a copy; it is in no backup of the database."""
+    first start writes. Keep a copy; a backup has it only when it was made with `--with-keys`."""
     slots: int = os.cpu_count() or 2
     """How many runs the worker inside the server executes at once; 0: there is no worker in it."""
     server_name: str = ""

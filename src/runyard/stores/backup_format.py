@@ -2,7 +2,7 @@
 
     tables/<table>/000001.z   rows, about a mebibyte of them, compressed
     blobs/<ab>/<digest>       a blob by its SHA-256, in the order of the digests
-    files/<name>              a small file of the data folder
+    files/<name>              a small file of the data folder, if these were to come along
     manifest.json             what there is, with counts and SHA-256 checksums (`Manifest`)
     manifest.sha256           the checksum of the manifest itself, as `sha256sum -c` reads it
 
@@ -102,6 +102,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableEntry, ...]
     blobs: BlobEntry
     files: tuple[Part, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Small files of the data folder that were not to come along."""
 
     @property
     def carried(self) -> Carried:

@@ -45,6 +45,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     taken_at: datetime
     schemas: Mapping[str, int]
+    takes_files: bool
+    """Whether the small files of the data folder come along. They are keys to what is in it."""
 
 
 class _Drawer(Protocol):
@@ -128,6 +130,7 @@ def _remove(path: Path) -> None:
 
 
 def _write(drawer: _Drawer, source: Source, origin: Origin, progress: Progress) -> Manifest:
+    files = list(source.files())
     tables = tuple(_write_table(drawer, source, table, progress) for table in source.tables())
     manifest = Manifest(
         kind=source.kind,
@@ -138,8 +141,11 @@ def _write(drawer: _Drawer, source: Source, origin: Origin, progress: Progress) 
         tables=tables,
         blobs=_write_blobs(drawer, source, progress),
         files=tuple(
-            _put(drawer, f"files/{name}", content, name) for name, content in source.files()
+            _put(drawer, f"files/{name}", content, name)
+            for name, content in files
+            if origin.takes_files
         ),
+        left_out=() if origin.takes_files else tuple(name for name, _ in files),
     )
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     _put(drawer, MANIFEST, text)

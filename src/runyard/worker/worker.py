@@ -1,6 +1,7 @@
 """The worker: one conversation with its server, and everything that comes of it."""
 
 import asyncio
+import os
 import platform
 import random
 import socket
@@ -88,6 +89,9 @@ class Worker:
 
     async def run(self) -> None:
         """Be a worker. Returns when it has stopped; raises WorkerRefused."""
+        # Children have users of their own, and read what is unpacked and installed for them. What
+        # is a secret has its mode from its maker.
+        os.umask(0o022)
         self._settings.folder.mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
