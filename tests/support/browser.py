@@ -121,7 +121,7 @@ class Complaints:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self._heard.append(f"console: {message.text}")
+            self._heard.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _error(self, error: Error) -> None:
         self._heard.append(f"script: {error}")
