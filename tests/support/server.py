@@ -21,7 +21,7 @@ from runyard.engine.engine import Engine
 from runyard.engine.sessions import AssignedRun, AttemptEnd, HeldRun, Session, WorkerHello
 from runyard.model.companies import Company
 from runyard.model.errors import CodeRefused
-from runyard.model.ids import RunId
+from runyard.model.ids import AllocationId, RunId, VersionId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration, Policies, Version
@@ -236,6 +236,14 @@ class HandWorker:
         if self.refusal is not None:
             raise self.refusal
         return tuple(self.finds)
+
+    def warm(
+        self, allocation: AllocationId, version: VersionId, children: int, deadline: timedelta
+    ) -> None:
+        pass
+
+    def call(self, allocation: AllocationId, run: RunId, public_id: str, value: bytes) -> None:
+        pass
 
     def drain(self) -> None:
         """Nothing more will come."""

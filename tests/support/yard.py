@@ -10,7 +10,7 @@ from runyard.engine.sessions import AssignedRun, AttemptEnd, HeldRun, Session, W
 from runyard.engine.starts import StartRequest
 from runyard.model.companies import Company
 from runyard.model.errors import CodeRefused
-from runyard.model.ids import RunId
+from runyard.model.ids import AllocationId, RunId, VersionId
 from runyard.model.runs import Outcome, Run, RunError
 from runyard.model.states import RunState
 from runyard.model.tasks import Declaration, Policies, Task, Version
@@ -81,6 +81,14 @@ class HandWorker:
         if isinstance(self.next_bundle, CodeRefused):
             raise self.next_bundle
         return self.next_bundle
+
+    def warm(
+        self, allocation: AllocationId, version: VersionId, children: int, deadline: timedelta
+    ) -> None:
+        pass
+
+    def call(self, allocation: AllocationId, run: RunId, public_id: str, value: bytes) -> None:
+        pass
 
     def drain(self) -> None:
         pass

@@ -51,6 +51,15 @@ WORK = (
     ),
     Command("task", "runyard.cli.tasks:app", "See and steer tasks."),
     Command("run", "runyard.cli.runs:app", "Start, follow and steer runs."),
+    Command(
+        "call",
+        "runyard.cli.calls:call",
+        "Execute a task now, in a warm child.",
+        "Examples:\n"
+        '  runyard call "Zip code" --company acme -i zip=76131\n'
+        '  runyard call "Zip code" --company acme -i zip=76131 --durable --json',
+    ),
+    Command("allocation", "runyard.cli.allocations:app", "Keep tasks warm for calls."),
     Command("schedule", "runyard.cli.schedules:app", "Plan runs."),
     Command("callback", "runyard.cli.callbacks:app", "Tell other servers of ended runs."),
     Command("orchestrator", "runyard.cli.orchestrator:app", "Hold runs back, and let them go."),

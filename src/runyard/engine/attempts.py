@@ -180,8 +180,8 @@ class Attempts:
         self._ends_wakeup.set()
 
     def _held(self, session: Session, run: RunId, token: int) -> HeldRun | None:
-        held = session.held.get(run)
-        if held is None or held.token != token or held.ending:
+        held = session.holding(run, token)
+        if held is None or held.ending:
             emit(LATE_REPORT, run_id=run, token=token, session_id=session.id)
             return None
         return held

@@ -71,6 +71,8 @@ class Deploys:
         self._dispatcher = foundation.dispatcher
         self._sessions = foundation.sessions
         self._files = files
+        self.on_deployed: Callable[[], None] = _nothing
+        """Called when tasks have got new versions."""
 
     async def deploy(
         self,
@@ -157,6 +159,7 @@ class Deploys:
 
     async def _report(self, company: Company, deploy: Deploy) -> DeployReport:
         self._directory.forget()
+        self.on_deployed()
         for change in deploy.changes:
             await self._directory.refresh_gate(change.gate_id)
             self._dispatcher.notice(change.gate_id, company.id)
@@ -178,6 +181,10 @@ class Deploys:
     async def _deployed(self, task: Task, change: Change) -> DeployedTask:
         version = await self._directory.version(task.version_id)
         return DeployedTask(task=task, declaration=version.declaration, change=change)
+
+
+def _nothing() -> None:
+    """Before anybody cares."""
 
 
 def change_of(change: TaskChange) -> Change:

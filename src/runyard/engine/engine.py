@@ -19,6 +19,7 @@ from runyard import __version__
 from runyard.engine.actors import Actors
 from runyard.engine.attempts import Attempts
 from runyard.engine.callbacks import Callbacks
+from runyard.engine.calls import Calls
 from runyard.engine.clock import Clock
 from runyard.engine.companies import Companies
 from runyard.engine.couriers import Couriers
@@ -96,6 +97,7 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     slots: int
     held_runs: int
+    """Runs and calls that are with workers."""
     callbacks_delivered: int
     callbacks_failed: int
     """Tries that failed."""
@@ -132,9 +134,11 @@ class Engine:
         self.remote_control = RemoteControl(tokens)
         self._passwords = Passwords()
         self.users, self.logins = _people(parts, self._passwords, settings)
-        self.tasks = Tasks(parts, steering)
         self.deploys = Deploys(parts, files)
-        self.runs = Runs(parts, starts, steering)
+        self.calls = calls = Calls(parts, logbook, files, starts)
+        self.allocations = calls.allocations
+        self.tasks = Tasks(parts, steering, calls)
+        self.runs = Runs(parts, starts, steering, calls.records)
         self.schedules = schedules = Schedules(parts, starts)
         self.orchestrator = Orchestrator(parts, steering)
         self.explain = Explain(parts)
@@ -146,13 +150,16 @@ class Engine:
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)
         self.workers = Workers(parts, steering, self.maintenance.lose)
         self.overview = Overview(store, clock, self.workers)
-        tokens.on_revoke = self.workers.notice
-        starts.on_scheduled = schedules.on_change = self.maintenance.expect
         self._errands = Errands(parts, steering, self.runs)
         self._loops: asyncio.Task[None] | None = None
-        self._attend_to_peers(parts)
+        self._introduce(parts)
 
-    def _attend_to_peers(self, parts: Foundation) -> None:
+    def _introduce(self, parts: Foundation) -> None:
+        """Let those parts hear of each other that were made before they could."""
+        self.starts.on_scheduled = self.schedules.on_change = self.maintenance.expect
+        self.tokens.on_revoke = self.workers.notice
+        self.maintenance.on_lost = self.calls.lost
+        self.deploys.on_deployed = self.allocations.expect
         self.peers = parts.peers
         self._hearing = Hearing(
             parts, self.maintenance, self.tokens, self._errands, self.workers.notice
@@ -197,6 +204,7 @@ class Engine:
         # Loops that failed record nothing more: waiting for them would never end.
         await asyncio.wait((settled, loops), return_when=asyncio.FIRST_COMPLETED)
         settled.cancel()
+        await self.calls.records.flush()
         await self.logs.flush()
         await self.tokens.note_uses()
         await self.logins.note_uses()
@@ -208,6 +216,7 @@ class Engine:
             group.create_task(self.logs.run())
             group.create_task(self.maintenance.run())
             group.create_task(self.workers.run())
+            group.create_task(self.calls.run())
             group.create_task(self._hearing.run())
             group.create_task(self._couriers.run())
             group.create_task(self._errands.run())
@@ -259,6 +268,9 @@ class Engine:
     def set_capacity(self, session: Session, runs: int) -> None:
         """How many runs the worker holds at most, begun or not."""
         session.capacity = runs
+        if not session.is_ready:
+            session.is_ready = True
+            self.allocations.expect()
         self._parts.dispatcher.notice_room()
 
     def begun(self, session: Session, run: RunId, token: int, at: datetime) -> None:
@@ -309,7 +321,7 @@ class Engine:
             store=await self._store.statistics(),
             workers=len(sessions),
             slots=sum(session.worker.slots for session in sessions),
-            held_runs=sum(len(session.held) for session in sessions),
+            held_runs=sum(len(session.held) + len(session.calls) for session in sessions),
             callbacks_delivered=self._couriers.delivered,
             callbacks_failed=self._couriers.failed,
         )

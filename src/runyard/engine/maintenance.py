@@ -16,8 +16,9 @@ A duty that fails says so and is tried again; it never takes the others with it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from runyard.engine.allocations import DEFAULT_RETENTION
 from runyard.engine.attempts import Attempts
 from runyard.engine.dispatch import back_in_queue
 from runyard.engine.foundation import Foundation
@@ -29,6 +30,7 @@ from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.tokens import Tokens
 from runyard.engine.transitions import target
 from runyard.model.errors import Busy
+from runyard.model.ids import CompanyId, TaskId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
 from runyard.stores.base import Finish, LeasedRun
@@ -85,6 +87,8 @@ class Maintenance:
         self._watch = foundation.watch
         self._peers = foundation.peers
         self._due_wakeup = attempts.scheduled_wakeup
+        self.on_lost: Callable[[Session], None] = _nobody_cares
+        """Called when a session is gone."""
         self._renewed_at = timedelta()
         self.on_look: Callable[[], None] = _nothing
         """Called after every look at the gates."""
@@ -159,6 +163,7 @@ class Maintenance:
         if not session.is_open:
             return
         self._sessions.forget(session)
+        self.on_lost(session)
         await self._dispatcher.barrier()
         held = [run for run in session.held.values() if not run.ending]
         emit(
@@ -245,7 +250,7 @@ class Maintenance:
         return self._sessions.silent()
 
     async def _renew_busy(self) -> None:
-        if busy := [session for session in self._sessions if session.held]:
+        if busy := [s for s in self._sessions if s.held or s.kept]:
             await self._sessions.renew(busy)
 
     async def _rescue_expired(self) -> None:
@@ -286,8 +291,18 @@ class Maintenance:
                     pruned += count
                     if count < PRUNED_AT_ONCE:
                         break
+                pruned += await self._prune_calls(company.id, task.id, now)
                 if pruned:
                     emit(RUNS_PRUNED, company_id=company.id, task_id=task.id, count=pruned)
+
+    async def _prune_calls(self, company: CompanyId, task: TaskId, now: datetime) -> int:
+        """Delete records of a task's calls past the retention of its allocation."""
+        allocation = await self._store.allocations.find(company, task)
+        keep = DEFAULT_RETENTION if allocation is None else allocation.retention
+        pruned = 0
+        while count := await self._store.calls.prune(company, task, now - keep, PRUNED_AT_ONCE):
+            pruned += count
+        return pruned
 
     async def prune_blobs(self) -> None:
         """Delete blobs that no value, file or bundle names any more."""
@@ -332,3 +347,7 @@ class Maintenance:
 
 def _nothing() -> None:
     """Before anybody cares."""
+
+
+def _nobody_cares(session: Session) -> None:
+    """Before anybody does."""

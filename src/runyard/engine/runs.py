@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from runyard.engine.call_records import CallRecords
+from runyard.engine.call_views import merged, run_from_call, values_of_call
 from runyard.engine.foundation import Foundation
 from runyard.engine.starts import RestartRequest, Starts
 from runyard.engine.steering import KillReport, Steering
@@ -14,6 +16,7 @@ from runyard.model.ids import CompanyId, RunId, SessionId, decode_public_id
 from runyard.model.runs import Attempt, Run
 from runyard.model.states import FINAL_STATES, Cause, RunState
 from runyard.stores.base import LeasedRun, Move, Position, RunFilter, RunPage, RunValues
+from runyard.stores.calls import CallRecord
 
 LONGEST_WAIT = timedelta(minutes=5)
 TRIES = 20
@@ -23,10 +26,13 @@ TRIES = 20
 class Runs:
     """Everything a caller may do with runs that exist."""
 
-    def __init__(self, foundation: Foundation, starts: Starts, steering: Steering) -> None:
+    def __init__(
+        self, foundation: Foundation, starts: Starts, steering: Steering, calls: CallRecords
+    ) -> None:
         self._store = foundation.store
         self._clock = foundation.clock
         self._starts = starts
+        self._calls = calls
         self._dispatcher = foundation.dispatcher
         self._steering = steering
         self._watch = foundation.watch
@@ -36,10 +42,17 @@ class Runs:
     async def load(self, company: Company, ref: str) -> Run:
         """The run of this id or public id; raises RunNotFound."""
         found: Run | None = None
+        call: CallRecord | None = None
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
             found = await self._store.runs.find(company.id, RunId(int(ref)))
+            if found is None:
+                call = await self._calls.find(company.id, RunId(int(ref)))
         elif (raw := decode_public_id(ref)) is not None:
             found = await self._store.runs.find_by_public_id(company.id, raw)
+            if found is None:
+                call = await self._calls.find_by_public_id(company.id, raw)
+        if call is not None:
+            return run_from_call(call)
         if found is None:
             raise RunNotFound(f"there is no run {ref!r}")
         return found
@@ -51,12 +64,18 @@ class Runs:
     async def page(
         self, company: Company, wanted: RunFilter, after: Position | None, limit: int
     ) -> RunPage:
-        """Runs newest first."""
-        return await self._store.runs.page(company.id, wanted, after, limit)
+        """Runs and calls newest first."""
+        page = await self._store.runs.page(company.id, wanted, after, limit)
+        calls = await self._calls.page(company.id, wanted, after, limit + 1)
+        if not calls:
+            return page
+        return merged(wanted, page, calls, await self._calls.count(company.id, wanted), limit)
 
     async def values(self, company: Company, run: RunId) -> RunValues:
         """Input, output and error; raises RunNotFound."""
         values = await self._store.runs.values(company.id, run)
+        if values is None and (call := await self._calls.find(company.id, run)) is not None:
+            values = values_of_call(call)
         if values is None:
             raise RunNotFound(f"there is no run {run}")
         return values

@@ -18,6 +18,7 @@ from runyard.engine.peers import Peers
 from runyard.model.companies import Company
 from runyard.model.errors import NoWorker, WorkerLocked, WorkerNameInUse, WorkerNotAllowed
 from runyard.model.ids import (
+    AllocationId,
     CompanyId,
     GateId,
     RunId,
@@ -27,7 +28,7 @@ from runyard.model.ids import (
     VersionId,
     WorkerId,
 )
-from runyard.model.runs import Outcome, RunError
+from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.workers import Worker, WorkerState
 from runyard.stores.base import ClaimedRun, OpenedSession, ProgressReport, Store
@@ -119,6 +120,14 @@ class WorkerPort(Protocol):
     ) -> tuple[Declaration, ...]:
         """The tasks in a bundle; raises CodeRefused."""
 
+    def warm(
+        self, allocation: AllocationId, version: VersionId, children: int, deadline: timedelta
+    ) -> None:
+        """Keep so many children ready with a version that was introduced; 0: none any more."""
+
+    def call(self, allocation: AllocationId, run: RunId, public_id: str, value: bytes) -> None:
+        """Execute this in a child of the allocation."""
+
     def drain(self) -> None:
         """Take no further runs, finish what has begun, leave."""
 
@@ -143,6 +152,10 @@ class Session:
         self.labels = frozenset(worker.labels)
         self.capacity = 0
         self.held: dict[RunId, HeldRun] = {}
+        self.calls: dict[RunId, HeldRun] = {}
+        """Calls that its children execute; they take no slots and have no leases."""
+        self.kept: set[AllocationId] = set()
+        """Allocations that it keeps warm."""
         self.claiming = 0
         """Runs asked for in claims that are under way."""
         self.introduced: set[VersionId] = set()
@@ -152,6 +165,8 @@ class Session:
         self.draining = worker.draining
         self.is_deaf = False
         """Whether it left a question unanswered for as long as its lease lasts."""
+        self.is_ready = False
+        """Whether it has said how much it takes: from then on it may be asked for things."""
 
     @property
     def room(self) -> int:
@@ -167,6 +182,13 @@ class Session:
     def has_labels(self, labels: Iterable[str]) -> bool:
         """Whether it has all of these."""
         return self.labels.issuperset(labels)
+
+    def holding(self, run: RunId, token: int) -> HeldRun | None:
+        """The run that it holds under this token, or the call."""
+        if token == CALL_TOKEN:
+            return self.calls.get(run)
+        held = self.held.get(run)
+        return held if held is not None and held.token == token else None
 
     def unbegun(self) -> list[HeldRun]:
         """Runs that were claimed for it and have not begun."""

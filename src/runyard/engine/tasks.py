@@ -4,6 +4,7 @@ import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runyard.engine.calls import Calls
 from runyard.engine.foundation import Foundation
 from runyard.engine.steering import KillReport, Steering
 from runyard.model.companies import Company
@@ -20,12 +21,13 @@ PASSES = 20
 class Tasks:
     """Registered code."""
 
-    def __init__(self, foundation: Foundation, steering: Steering) -> None:
+    def __init__(self, foundation: Foundation, steering: Steering, calls: Calls) -> None:
         self._store = foundation.store
         self._clock = foundation.clock
         self._directory = foundation.directory
         self._dispatcher = foundation.dispatcher
         self._steering = steering
+        self._calls = calls
         self._watch = foundation.watch
 
     async def load(self, company: Company, ref: str) -> Task:
@@ -69,7 +71,8 @@ class Tasks:
         return await self._directory.task(company.id, str(task.id))
 
     async def kill(self, company: Company, ref: str) -> KillReport:
-        """End the task's runs that are under way, between two attempts too; raises TaskNotFound.
+        """End the task's runs that are under way, between two attempts too, and its calls; raises
+        TaskNotFound.
 
         Runs that have never begun stay in the queue.
         """
@@ -80,7 +83,9 @@ class Tasks:
             report = await self._steering.kill(begun, if_begun=others)
             # Of those whose attempt ended meanwhile, one may have come back for another.
             waiting += await self._cancel_between_attempts(company, task)
-        return KillReport(killed=(*report.killed, *waiting), unconfirmed=report.unconfirmed)
+        calls = await self._calls.kill(company.id, task.id)
+        killed = (*report.killed, *waiting, *calls)
+        return KillReport(killed=killed, unconfirmed=report.unconfirmed)
 
     async def drop_stranded(self, company: Company, ref: str) -> builtins.list[RunId]:
         """Cancel the task's queued runs that have never begun; which.

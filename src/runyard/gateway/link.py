@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol, TypeAlias, assert_never
 
@@ -29,8 +30,8 @@ from runyard.model.errors import (
     WorkerNameInUse,
     WorkerNotAllowed,
 )
-from runyard.model.ids import CompanyId, RunId, encode_public_id
-from runyard.model.runs import RunError
+from runyard.model.ids import AllocationId, CompanyId, RunId, VersionId, encode_public_id
+from runyard.model.runs import CALL_TOKEN, RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.tokens import Token
 from runyard.protocol import frames
@@ -159,6 +160,23 @@ class WorkerLink:
             raise CodeRefused(problem.reason, file=problem.file, line=problem.line)
         return inspected.declarations
 
+    def warm(
+        self, allocation: AllocationId, version: VersionId, children: int, deadline: timedelta
+    ) -> None:
+        """Keep so many children ready with a version that was introduced; 0: none any more."""
+        self._transport.send(
+            frames.Warm(
+                allocation_id=allocation,
+                version_id=version,
+                children=children,
+                deadline=deadline,
+            )
+        )
+
+    def call(self, allocation: AllocationId, run: RunId, public_id: str, value: bytes) -> None:
+        """Execute this in a child of the allocation."""
+        self._transport.send(frames.Call(allocation, run, public_id, value))
+
     def drain(self) -> None:
         """Take no further runs, finish what has begun, leave."""
         self._transport.send(frames.Drain())
@@ -189,7 +207,7 @@ class WorkerLink:
                 self._transport.close("the server failed to understand; connect again")
                 return
 
-    def _hear(self, frame: FromWorker) -> None:  # noqa: C901 - one exhaustive match
+    def _hear(self, frame: FromWorker) -> None:  # noqa: C901, PLR0915 - one exhaustive match
         session = self._session
         if session is None:
             if isinstance(frame, frames.Hello):
@@ -228,6 +246,17 @@ class WorkerLink:
                 self._spawn(self._record_step(session, frame))
             case frames.BlobWanted(digest, offset):
                 self._spawn(self._send_blob(digest, offset))
+            case frames.CallEnded(version_id=version):
+                self._engine.calls.ended(session, _call_end(frame), version)
+            case frames.Warmed():
+                self._engine.allocations.warmed(
+                    session,
+                    frame.allocation_id,
+                    frame.version_id,
+                    children=frame.children,
+                    memory=frame.memory,
+                    error=frame.error,
+                )
             case frames.Hello():
                 raise ProtocolViolation("a second hello")
             case _:
@@ -379,8 +408,8 @@ class WorkerLink:
                 at += len(part)
 
     async def _keep_file(self, session: Session, offered: frames.FileOffered) -> None:
-        held = session.held.get(offered.run_id)
-        if held is None or held.token != offered.token:
+        held = session.holding(offered.run_id, offered.token)
+        if held is None:
             del self._transfers[offered.transfer]  # its parts are not wanted
             detail = "the run's lease is over"
             self._transport.send(frames.FileStored(offered.transfer, None, detail))
@@ -443,7 +472,20 @@ def _attempt_end(end: frames.End) -> AttemptEnd:
     )
 
 
-def _told_error(end: frames.End) -> RunError | None:
+def _call_end(end: frames.CallEnded) -> AttemptEnd:
+    return AttemptEnd(
+        run_id=end.run_id,
+        token=CALL_TOKEN,
+        outcome=end.outcome,
+        finished_at=end.finished_at,
+        begun_at=end.begun_at,
+        output=end.output,
+        error=end.error if end.signal is None else _told_error(end),
+        logged_errors=end.logged_errors,
+    )
+
+
+def _told_error(end: frames.End | frames.CallEnded) -> RunError | None:
     """The error, naming the signal that came from outside if one did."""
     if end.signal is None:
         return end.error

@@ -26,7 +26,9 @@
         ├── QueueFull            the company's cap on queued runs
         ├── TooManyLogins        somebody is guessing passwords; carries when to retry
         ├── Unconfirmed          it is in force, but a server has not answered that it knows
-        └── NoWorker             nobody is there who could do it
+        ├── NoWorker             nobody is there who could do it
+        ├── LimitReached         every child of the allocation is at work
+        └── CallsPaused          no call is executed now: paused, not runnable, or not warm yet
     ValueLost                    a stored value is damaged: its row is there, its blob is not
 
 A door translates these at its edge, once, with a total mapping.
@@ -90,6 +92,10 @@ class TokenNotFound(NotFound):
 
 class ScheduleNotFound(NotFound):
     """There is no such schedule."""
+
+
+class AllocationNotFound(NotFound):
+    """The task has no allocation."""
 
 
 class FileNotFound(NotFound):
@@ -297,3 +303,11 @@ class ValueLost(RunyardError):
 
 class Unconfirmed(Busy):
     """The change is in force, but another server has not said that it acts upon it."""
+
+
+class LimitReached(Busy):
+    """As many calls execute as the allocation allows."""
+
+
+class CallsPaused(Busy):
+    """No call of this allocation is executed now."""

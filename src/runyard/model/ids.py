@@ -24,6 +24,7 @@ ActorId = NewType("ActorId", int)
 """Of whoever asked for something: a token or a user. All ids come from one sequence, so that no two kinds of
 actors share one."""
 CallbackId = NewType("CallbackId", int)
+AllocationId = NewType("AllocationId", int)
 
 PUBLIC_ID_LENGTH = 22
 

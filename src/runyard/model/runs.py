@@ -17,6 +17,9 @@ from runyard.model.ids import (
 )
 from runyard.model.states import FINAL_STATES, Cause, RunState, Trigger
 
+CALL_TOKEN = 0
+"""The lease token of calls: they have none, and no claim ever gives this one."""
+
 
 class Outcome(StrEnum):
     """How an attempt ended."""

@@ -71,3 +71,5 @@ class Trigger(StrEnum):
     RESTART = "restart"
     DIALECT = "dialect"
     REMOTE_API = "remote_api"
+    CALL = "call"
+    """A real-time call."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from runyard.model.ids import CompanyId, FileId, RunId, SessionId, VersionId
+from runyard.model.ids import AllocationId, CompanyId, FileId, RunId, SessionId, VersionId
 from runyard.model.logs import LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration
@@ -198,6 +198,37 @@ class FilePart(Frame, frozen=True, tag="file_part"):
     last: bool
 
 
+class Warmed(Frame, frozen=True, tag="warmed", kw_only=True):
+    """What an allocation has at this worker; sent whenever that changes."""
+
+    allocation_id: AllocationId
+    version_id: VersionId
+    """The version that calls execute from now on."""
+    children: int
+    """How many are there, at work or ready."""
+    memory: int = 0
+    """Bytes that they have in use."""
+    error: RunError | None = None
+    """Why the version that was wanted last cannot be loaded; the one before goes on."""
+
+
+class CallEnded(Frame, frozen=True, tag="call_ended", kw_only=True):
+    """Answers `Call`. Its last lines and files were sent before."""
+
+    run_id: RunId
+    version_id: VersionId
+    outcome: Outcome
+    begun_at: datetime | None = None
+    """None: it never reached the task's code."""
+    finished_at: datetime
+    output: bytes | None = None
+    """JSON object of the named outputs, for `returned`; None when the task returned nothing."""
+    error: RunError | None = None
+    logged_errors: int = 0
+    signal: int | None = None
+    """For `killed`: the signal that ended the child, when Runyard did not send it."""
+
+
 class Goodbye(Frame, frozen=True, tag="goodbye"):
     """The worker leaves; it holds no run any more."""
 
@@ -296,6 +327,30 @@ class Kill(Frame, frozen=True, tag="kill"):
     runs: tuple[Lease, ...]
 
 
+class Warm(Frame, frozen=True, tag="warm", kw_only=True):
+    """Keep children ready with this version loaded; it was introduced before.
+
+    Children with another version serve calls until these are ready, then finish what they do.
+    """
+
+    allocation_id: AllocationId
+    version_id: VersionId
+    children: int
+    """0: the allocation is no more."""
+    deadline: timedelta
+    """How long a call may take."""
+
+
+class Call(Frame, frozen=True, tag="call"):
+    """Execute this in a child of the allocation. Answered by `CallEnded`."""
+
+    allocation_id: AllocationId
+    run_id: RunId
+    public_id: str
+    input: bytes
+    """JSON object of the named inputs."""
+
+
 class StepRecorded(Frame, frozen=True, tag="step_recorded"):
     """Answers `StepDone`: on disk. With `lost`, the lease is gone and the attempt must end."""
 
@@ -356,6 +411,8 @@ FromWorker = (
     | BlobWanted
     | FileOffered
     | FilePart
+    | Warmed
+    | CallEnded
     | Goodbye
 )
 FromServer = (
@@ -367,6 +424,8 @@ FromServer = (
     | Assignments
     | Recall
     | Kill
+    | Warm
+    | Call
     | StepRecorded
     | Inspect
     | BlobPart

@@ -56,6 +56,9 @@ from runyard.model.tasks import Declaration, Gate, Task, Version
 from runyard.model.tokens import Role, Token
 from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
+from runyard.stores.calls import Allocations, Calls
+from runyard.stores.listing import Position as Position
+from runyard.stores.listing import RunFilter as RunFilter
 from runyard.stores.outbox import Callbacks, NewCallback
 from runyard.stores.peering import Peering
 
@@ -294,42 +297,6 @@ class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
     begun_at: datetime | None
     priority: int
     rank: int
-
-
-class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs a list shows; None means any. All given conditions must hold."""
-
-    task_id: TaskId | None = None
-    states: tuple[RunState, ...] = ()
-    causes: tuple[Cause, ...] = ()
-    created_from: datetime | None = None
-    """Inclusive."""
-    created_before: datetime | None = None
-    finished_from: datetime | None = None
-    finished_before: datetime | None = None
-    worker_id: WorkerId | None = None
-    schedule_id: ScheduleId | None = None
-    restarted_from: RunId | None = None
-    trigger: Trigger | None = None
-
-    @property
-    def by_end(self) -> bool:
-        """Whether the list is in the order of the ends: it is when these are bounded."""
-        return self.finished_from is not None or self.finished_before is not None
-
-    def position_of(self, run: Run) -> "Position":
-        """Where the run stands in this list."""
-        at = run.finished_at if self.by_end else run.created_at
-        return Position(at or run.created_at, run.id)
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended: lists are newest first, by (created_at, id); those whose ends are
-    bounded by (finished_at, id).
-    """
-
-    at: datetime
-    run_id: RunId
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -923,6 +890,8 @@ class Store(Protocol):
     logs: Logs
     files: Files
     callbacks: Callbacks
+    allocations: Allocations
+    calls: Calls
     blobs: Blobs
     incarnation: int
     """Rose durably when this store was opened; no two opens ever share one."""

@@ -63,6 +63,7 @@ TRIGGER_CODES: Mapping[Trigger, int] = {
     Trigger.RESTART: 2,
     Trigger.DIALECT: 3,
     Trigger.REMOTE_API: 4,
+    Trigger.CALL: 5,
 }
 
 CALLBACK_CODES: Mapping[CallbackState, int] = {

@@ -73,6 +73,16 @@ def listing_of(wanted: RunFilter, after: Position | None = None) -> Listing:
     )
 
 
+def calls_of(wanted: RunFilter, after: Position | None = None) -> Listing:
+    """The calls of a company that fit a filter, beyond a position: one range of their history."""
+    compiler = _Compiler(msgspec.structs.replace(wanted, trigger=None), after)
+    return Listing(
+        compiler.history("calls_history"),
+        compiler.values,
+        "finished_at" if wanted.by_end else "created_at",
+    )
+
+
 class _Compiler:
     """Turns one filter into branches."""
 
@@ -129,6 +139,10 @@ class _Compiler:
         if wanted.trigger is not None and wanted.task_id is None and not self._is_about_states:
             return [self._branch("runs_by_trigger", (_COMPANY, "trigger"))]
         return self._by_state()
+
+    def history(self, index: str) -> list[Branch]:
+        """One range of a history, whatever the filter."""
+        return [self._branch(index, (_COMPANY,), *self._any_state())]
 
     @property
     def _is_about_states(self) -> bool:

@@ -27,6 +27,7 @@ STATUS: Mapping[type[errors.RunyardError], int] = {
     errors.OutboundFailed: 502,
     errors.Busy: 503,
     errors.QueueFull: 429,
+    errors.LimitReached: 429,
     errors.TooManyLogins: 429,
 }
 

@@ -205,6 +205,15 @@ def target_of(scope: Scope) -> str:
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
+def demand_json(headers: Mapping[bytes, bytes]) -> None:
+    """Raise MediaTypeRefused unless the body is announced as JSON."""
+    content_type = headers.get(b"content-type", b"")
+    if content_type == b"application/json":  # nearly always it is just that
+        return
+    if content_type.split(b";")[0].strip().lower() != b"application/json":
+        raise MediaTypeRefused(SEND_JSON)
+
+
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
     """The whole body; raises TooLarge, before reading it when its length is announced."""
     refuse_announced(headers, limit)

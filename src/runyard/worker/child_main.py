@@ -31,7 +31,10 @@ from runyard.worker.packets import (
     Examined,
     Finished,
     FromChild,
+    Load,
     Piece,
+    Prepare,
+    Prepared,
     Started,
     Survey,
     Surveyed,
@@ -187,6 +190,8 @@ class Child:
                 self._survey()
             elif type(packet) is Examine:
                 self._examine()
+            elif type(packet) is Prepare:
+                self._prepare(packet)
 
     def _execute(self, work: Work) -> None:
         channel = self._channel
@@ -219,7 +224,7 @@ class Child:
 
     def _perform(self, work: Work) -> tuple[str, bytes | None, RunError | None]:
         try:
-            task = self._tasks.get(work.version_id) or self._load(work)
+            task = self._tasks.get(work.version_id) or self._load(work.version_id, work.load)
             company, name = self._names[work.version_id]
             context = runtime.RunContext(
                 run_id=work.run_id,
@@ -236,14 +241,24 @@ class Child:
             return Outcome.OUTPUT_INVALID, None, _too_large(len(output))
         return Outcome.RETURNED, output, None
 
-    def _load(self, work: Work) -> runtime.LoadedTask:
-        load = work.load
+    def _load(self, version_id: int, load: Load | None) -> runtime.LoadedTask:
         if load is None:
             raise RuntimeError("the worker sent a run of a version that it never introduced")
         task = runtime.load(self._spec.bundle, load.module, load.function)
-        self._tasks[work.version_id] = task
-        self._names[work.version_id] = (load.company, load.task)
+        self._tasks[version_id] = task
+        self._names[version_id] = (load.company, load.task)
         return task
+
+    def _prepare(self, packet: Prepare) -> None:
+        """Load a version before its first run; what it prints meanwhile is nobody's."""
+        try:
+            self._load(packet.version_id, packet.load)
+        except runtime.TaskFailed as failure:
+            self._say(Prepared(packet.version_id, failure.error))
+        else:
+            resident = memory_of(self._pid, shared=True)
+            self._say(Prepared(packet.version_id, None, resident))
+        self._clean_up()
 
     def _read_work(self, packet: WorkFile) -> Work:
         with open(os.path.join(self._spec.files, str(packet.run_id), WORK_FILE), "rb") as file:

@@ -146,7 +146,14 @@ class WorkFile(Packet, frozen=True, tag=4):
     run_id: int
 
 
-ToChild = Work | WorkFile | Survey | Examine
+class Prepare(Packet, frozen=True, tag=5):
+    """Load a version now, so that its first run need not wait for that."""
+
+    version_id: int
+    load: Load
+
+
+ToChild = Work | WorkFile | Survey | Examine | Prepare
 
 
 class Answer(Packet, frozen=True, tag=1):
@@ -261,6 +268,15 @@ class Examined(Packet, frozen=True, tag=11):
     problem: CodeProblem | None = None
 
 
+class Prepared(Packet, frozen=True, tag=12):
+    """The version is loaded, or why it cannot be."""
+
+    version_id: int
+    error: RunError | None = None
+    resident: int = 0
+    """Bytes of memory that the child has in use with it."""
+
+
 FromChild = (
     Started
     | Finished
@@ -273,6 +289,7 @@ FromChild = (
     | SelfKill
     | Surveyed
     | Examined
+    | Prepared
 )
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from runyard.model.ids import VersionId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease
@@ -74,6 +75,8 @@ class Outside(NamedTuple):
     spawn: Callable[[Coroutine[object, object, None]], None]
     emptied: Callable[[], None]
     """It holds no run any more."""
+    environments: Callable[[], frozenset[str]]
+    """Names of those that something beside the pool uses."""
 
 
 class Pool:
@@ -90,6 +93,7 @@ class Pool:
         self._supplies = supplies
         self._spawn = outside.spawn
         self._emptied = outside.emptied
+        self._environments_elsewhere = outside.environments
         self._reports = Reports(outside.send)
         self._nursery = nursery
         self.parcels = Parcels(outside.send, ask=outside.ask, lose=self._lose)
@@ -113,6 +117,10 @@ class Pool:
     def introduce(self, introduction: Introduction) -> None:
         """Note what the server says about a version."""
         self._introductions[int(introduction.version_id)] = introduction
+
+    def introduction(self, version: VersionId) -> Introduction:
+        """What the server said about a version."""
+        return self._introductions[int(version)]
 
     def assign(self, assignments: Iterable[Assignment]) -> None:
         """Take runs; they begin in this order as far as children are there."""
@@ -217,7 +225,8 @@ class Pool:
             if lane.supply is not None and not lane.children and lane not in active:
                 del self._lanes[key]
         supplies = [lane.supply for lane in self._lanes.values() if lane.supply is not None]
-        return frozenset(supply.environment.name for supply in supplies)
+        here = frozenset(supply.environment.name for supply in supplies)
+        return here | self._environments_elsewhere()
 
     def _fail_lane(self, lane: Lane, error: RunError) -> None:
         self._waiting.pop(lane, None)
@@ -319,7 +328,7 @@ class Pool:
         packet = encode(work)
         if execution.staged is None and len(packet) <= INLINE_LIMIT:
             return packet
-        return _placed(child, execution, packet)
+        return placed(child, execution, packet)
 
     def _start_child(self, lane: Lane) -> Child:
         if lane.supply is None:
@@ -400,7 +409,7 @@ class Pool:
         if execution.run_id != packet.run_id or execution.begun_at is None:
             raise ValueError("a run ended that had not begun")
         finished_at = not_later(packet.finished_at)
-        end = _end_as_told(execution, packet, _output(child, packet), finished_at)
+        end = _end_as_told(execution, packet, output_of(child, packet), finished_at)
         child.read_streams()
         self._end_of_streams(child, execution)
         child.pipeline.popleft()
@@ -603,7 +612,7 @@ class Pool:
         return self._busy
 
 
-def _placed(child: Child, execution: Execution, packet: bytes) -> bytes:
+def placed(child: Child, execution: Execution, packet: bytes) -> bytes:
     """Put what does not fit into a packet beside the child; the packet to send instead."""
     folder = child.files_of(execution)
     if execution.staged is None:
@@ -619,7 +628,8 @@ def _placed(child: Child, execution: Execution, packet: bytes) -> bytes:
     return encode(WorkFile(execution.run_id))
 
 
-def _output(child: Child, packet: Finished) -> bytes | None:
+def output_of(child: Child, packet: Finished) -> bytes | None:
+    """The output that a child reports, put together where it came in pieces."""
     if not packet.pieces:
         return packet.output
     return child.take_pieces()

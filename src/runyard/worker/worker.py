@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar, assert_never
 
+from runyard.model.runs import CALL_TOKEN
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,
     Assignments,
     BlobPart,
+    Call,
     Capacity,
     CodeProblem,
     Drain,
@@ -34,11 +36,13 @@ from runyard.protocol.frames import (
     Refusal,
     Renewed,
     StepRecorded,
+    Warm,
     Welcome,
 )
 from runyard.protocol.reconnecting import Backoff
 from runyard.protocol.session import Monotonic, SessionState, WorkerSession
 from runyard.worker import VERSION
+from runyard.worker.calls import Calls
 from runyard.worker.clock import monotonic
 from runyard.worker.inspection import Inspections
 from runyard.worker.nursery import Nursery
@@ -135,7 +139,21 @@ class Worker:
             self._settings,
             self._supplies,
             self._nursery,
-            Outside(self._send, self._ask, spawn, self._note_held),
+            Outside(
+                self._send,
+                self._ask,
+                spawn,
+                self._note_held,
+                lambda: self._calls.environments,
+            ),
+        )
+        self._calls = Calls(
+            self._settings,
+            self._supplies,
+            self._nursery,
+            self._pool.parcels,
+            send=self._send,
+            spawn=spawn,
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 
@@ -228,6 +246,7 @@ class Worker:
         self._session.end()
         self._supplies.close()
         self._pool.close()
+        self._calls.close()
         self._nursery.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -270,6 +289,7 @@ class Worker:
         if self._session.refusal is None:
             self._tell(f"Disconnected: {detail}")
         self._pool.give_up()
+        self._calls.give_up()
         self._session.end()
         self._ended.set()
 
@@ -291,8 +311,12 @@ class Worker:
             case Recall(request, runs):
                 self._send(Recalled(request, self._pool.recall(runs)))
                 self._note_held()
+            case Call():
+                self._calls.call(frame)
             case Kill():
                 self._spawn(self._kill(frame))
+            case Warm():
+                self._calls.warm(frame, self._pool.introduction(frame.version_id))
             case StepRecorded():
                 self._pool.parcels.recorded(frame)
             case Inspect():
@@ -321,8 +345,10 @@ class Worker:
                 assert_never(frame)
 
     async def _kill(self, frame: Kill) -> None:
-        runs = await self._pool.kill(frame.runs)
-        self._send(Killed(frame.request, runs))
+        calls = tuple(lease for lease in frame.runs if lease.token == CALL_TOKEN)
+        await self._calls.kill(lease.run_id for lease in calls)
+        runs = await self._pool.kill([run for run in frame.runs if run.token != CALL_TOKEN])
+        self._send(Killed(frame.request, (*calls, *runs)))
         self._note_held()
 
     async def _inspect(self, frame: Inspect) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from runyard.dialects.native.examples import EXAMPLES
 from runyard.dialects.native.routes import ROUTES
 from runyard.model.tokens import Permission, Role
 from runyard.server.probes import ROUTES as PROBES
@@ -82,6 +83,11 @@ EXPECTED = {
     "GET /companies/{company}/files": Permission.READ,
     "GET /companies/{company}/files/{file}": Permission.READ,
     "GET /companies/{company}/files/{file}/content": Permission.READ,
+    "GET /companies/{company}/allocations": Permission.READ,
+    "GET /companies/{company}/tasks/{task}/allocation": Permission.READ,
+    "PUT /companies/{company}/tasks/{task}/allocation": Permission.DEPLOY,
+    "DELETE /companies/{company}/tasks/{task}/allocation": Permission.DEPLOY,
+    "POST /companies/{company}/tasks/{task}/call": Permission.OPERATE,
     "GET /companies/{company}/schedules": Permission.READ,
     "POST /companies/{company}/schedules": Permission.OPERATE,
     "GET /companies/{company}/schedules/{schedule}": Permission.READ,
@@ -228,7 +234,6 @@ async def test_every_id_of_another_company_is_unknown(place: Place) -> None:
         "token": [str(token.json()["id"])],
     }
     tried = 0
-    bodies = {"PUT": {"runnable": True}, "PATCH": {"enabled": True}}
 
     for route in ROUTES:
         for param in set(route.params) & set(values):
@@ -236,9 +241,8 @@ async def test_every_id_of_another_company_is_unknown(place: Place) -> None:
                 continue
             for value in values[param]:
                 path = route.path.removeprefix("/companies/{company}").format(**{param: value})
-                answer = await place.globex.request(
-                    route.method, path, json=bodies.get(route.method)
-                )
+                body = None if route.body is None else EXAMPLES[route.body]
+                answer = await place.globex.request(route.method, path, json=body)
                 assert answer.status_code == 404, (name_of(route), answer.text)
                 tried += 1
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model import errors
-from runyard.protocol import shapes, user_shapes
+from runyard.protocol import call_shapes, shapes, user_shapes
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.openapi import Refusal
 from runyard.web.problems import problem_from, unexpected_problem
@@ -112,11 +112,11 @@ _TOKEN: Json = {
     "role": "operator",
     "name": "ci",
     "last_characters": "jrx6",
+    "joins": False,
     "created_at": _AT,
     "expires_at": "2026-05-30T08:00:00Z",
     "revoked_at": None,
     "last_used_at": "2026-03-01T09:12:00Z",
-    "joins": False,
 }
 
 _REMOTE_TOKEN: Json = {
@@ -220,7 +220,7 @@ def _page(item: Json) -> Json:
     return {"items": [item], "next": None, "total": 1, "total_is_exact": True}
 
 
-EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
+EXAMPLES: dict[type[msgspec.Struct], Json] = {
     shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
     shapes.CompanyChange: {"retention": "P30D", "weight": 2},
     shapes.NewToken: {"kind": "native", "role": "operator", "name": "ci", "lasting": "P90D"},
@@ -354,6 +354,47 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     shapes.Diagnosis: {
         "ok": True,
         "checks": [{"name": "store", "ok": True, "detail": "answers within 1 ms"}],
+    },
+}
+
+
+_ALLOCATION: Json = {
+    "id": 31,
+    "task": {"id": 12, "name": "Zip code"},
+    "limit": 4,
+    "overflow": "wait",
+    "wait": "PT0.5S",
+    "deadline": "PT60S",
+    "recording": "all",
+    "retention": "P1D",
+    "created_at": _AT,
+    "server": "yard.example.org:7070",
+    "version": 3,
+    "children": 4,
+    "in_flight": 1,
+    "waiting": 0,
+    "memory": 62914560,
+    "calls": 1204,
+    "p50": "PT0.001S",
+    "p99": "PT0.003S",
+    "latencies": [{"up_to": "PT0.001S", "count": 1100}, {"up_to": "PT0.003S", "count": 104}],
+    "error": None,
+}
+
+EXAMPLES |= {
+    call_shapes.AllocationChange: {"limit": 4, "overflow": "wait", "wait": "PT0.5S"},
+    call_shapes.Allocation: _ALLOCATION,
+    call_shapes.AllocationPage: _page(_ALLOCATION),
+    call_shapes.NewCall: {"input": {"zip": "76131"}},
+    call_shapes.CallAnswer: {
+        "id": 1042,
+        "public_id": "AZUPo1sAfEqLz0s9fWmQ3h",
+        "state": "completed",
+        "cause": "returned",
+        "outputs": {"state": "Texas", "place": "Fort Worth"},
+        "error": None,
+        "version": 3,
+        "duration": "PT0.0004S",
     },
 }
 

@@ -5,6 +5,7 @@ from functools import cache
 from runyard import __version__
 from runyard.dialects.native import (
     callbacks,
+    calls,
     companies,
     files,
     installation,
@@ -55,6 +56,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "orchestrator": "A company's dispatch switch.",
         "tasks": "Registered code and the bundles it comes from.",
         "runs": "Durable executions of tasks.",
+        "calls": "Tasks that are kept warm, executed at once for whoever waits.",
         "events": "What happens, as it happens.",
         "files": "Files that go into runs and come out of them.",
         "callbacks": "Requests to other servers when runs have ended, signed and repeated.",
@@ -89,6 +91,7 @@ ROUTES: tuple[Route, ...] = (
     *users.ROUTES,
     *tasks.ROUTES,
     *runs.ROUTES,
+    *calls.ROUTES,
     *files.ROUTES,
     *schedules.ROUTES,
     *workers.ROUTES,

@@ -20,10 +20,9 @@ from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
 from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.authentication import authenticate
-from runyard.web.errors import MediaTypeRefused
 from runyard.web.house import House
 from runyard.web.permissions import demand
-from runyard.web.requests import SEND_JSON, read_body, refused
+from runyard.web.requests import demand_json, read_body, refused
 from runyard.web.responses import ENCODER, send_bytes
 from runyard.web.validation import struct_from_json
 
@@ -58,9 +57,7 @@ async def start_runs(
     house.refuse_while_stopping()
     if house.pressure.is_high:
         house.pressure.refuse(engine.clock.monotonic())
-    content_type = headers.get(b"content-type", b"")
-    if content_type != b"application/json":
-        _demand_json(content_type)
+    demand_json(headers)
     body = await read_body(headers, receive, house.limits.starts)
     asked = struct_from_json(body, _Start)
     key = _key_from(headers.get(b"idempotency-key"), body)
@@ -74,11 +71,6 @@ async def start_runs(
         raise
     answer = ENCODER.encode(started.runs[0] if is_single else _Answer(started.runs))
     await send_bytes(send, 201, answer, extra=_extra(started))
-
-
-def _demand_json(content_type: bytes) -> None:
-    if content_type.split(b";")[0].strip().lower() != b"application/json":
-        raise MediaTypeRefused(SEND_JSON)
 
 
 def _single(asked: _Start, by: ActorId) -> StartRequest:

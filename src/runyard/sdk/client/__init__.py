@@ -21,11 +21,14 @@ from runyard.sdk.client.events import Event, StateChanged
 from runyard.sdk.client.failures import ServerBroken, ServerUnreachable
 from runyard.sdk.client.operations import NewRun, NewSchedule, RunFilter
 from runyard.sdk.client.sending import AsyncClient, Client
-from runyard.sdk.client.shapes import KilledRun, Run, RunPage
+from runyard.sdk.client.shapes import AllocationChange, CallAnswer, Called, KilledRun, Run, RunPage
 
 __all__ = [
+    "AllocationChange",
     "Archive",
     "AsyncClient",
+    "CallAnswer",
+    "Called",
     "Client",
     "Event",
     "KilledRun",

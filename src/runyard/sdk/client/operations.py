@@ -12,7 +12,7 @@ import msgspec
 
 from runyard.model.errors import Refused
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.protocol import shapes, user_shapes
+from runyard.protocol import call_shapes, shapes, user_shapes
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import EVENT_STREAM
 from runyard.sdk.client.failures import ServerBroken, failure
@@ -27,7 +27,7 @@ from runyard.sdk.client.requests import (
     operation,
     read,
 )
-from runyard.sdk.client.shapes import KilledRun, Run, RunPage
+from runyard.sdk.client.shapes import CallAnswer, Called, KilledRun, Run, RunPage
 
 API = "/runyard/v1"
 LONGEST_WAIT = timedelta(seconds=60)
@@ -35,6 +35,9 @@ LONGEST_WAIT = timedelta(seconds=60)
 DEPLOY_PATIENCE = timedelta(minutes=15)
 """An environment may have to be built first."""
 ZIP = "application/zip"
+CALL_PATIENCE = timedelta(minutes=2)
+SPILLED = 202
+AS_USUAL = call_shapes.AllocationChange()
 
 Ref = int | str
 """An id, a uuid, a public id or a name."""
@@ -305,6 +308,53 @@ class Operations:
         return (
             yield from ask(_post(self._path("tasks", task, "clean")), shapes.CleanReport)
         ).cancelled
+
+    # ------------------------------------------------------------ calls
+
+    @operation
+    def allocations(self) -> Plan[tuple[call_shapes.Allocation, ...]]:
+        """All tasks of the company that are kept warm for calls."""
+        return (yield from _all_pages(_get(self._path("allocations")), call_shapes.AllocationPage))
+
+    @operation
+    def allocation(self, task: Ref) -> Plan[call_shapes.Allocation]:
+        """How a task is kept warm, and how long its calls take."""
+        request = _get(self._path("tasks", task, "allocation"))
+        return (yield from ask(request, call_shapes.Allocation))
+
+    @operation
+    def allocate(
+        self, task: Ref, allocation: call_shapes.AllocationChange = AS_USUAL
+    ) -> Plan[call_shapes.Allocation]:
+        """Keeps a task warm for calls, or changes how."""
+        request = _put(self._path("tasks", task, "allocation"), allocation)
+        return (yield from ask(request, call_shapes.Allocation))
+
+    @operation
+    def release_allocation(self, task: Ref) -> Plan[None]:
+        """Keeps a task warm no longer; calls that execute are finished."""
+        yield _delete(self._path("tasks", task, "allocation"))
+
+    @operation
+    def call(
+        self,
+        task: Ref,
+        input: Mapping[str, Any] | msgspec.Raw | None = None,  # noqa: A002 - the word of the API
+        *,
+        durable: bool = False,
+        patience: timedelta = CALL_PATIENCE,
+    ) -> Plan[Called]:
+        """Executes an allocated task now and returns what became of it. Nothing is tried again.
+
+        `durable`: the call is on disk before this returns. `patience`: how long an answer is waited
+        for.
+        """
+        body = as_json({"input": {} if input is None else input, "durable": durable})
+        path = self._path("tasks", task, "call")
+        answer = yield Request(method="POST", path=path, body=body, patience=patience)
+        if answer.status_code == SPILLED:
+            return Called(answer=None, run=read(answer.body, shapes.StartedRun))
+        return Called(answer=read(answer.body, CallAnswer), run=None)
 
     # ------------------------------------------------------------ runs
 

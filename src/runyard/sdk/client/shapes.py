@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from runyard.model.states import FINAL_STATES, RunState
-from runyard.protocol import shapes
+from runyard.protocol import call_shapes, shapes
+from runyard.protocol.call_shapes import Allocation as Allocation
+from runyard.protocol.call_shapes import AllocationChange as AllocationChange
 from runyard.protocol.shapes import Attempt as Attempt
 from runyard.protocol.shapes import Company as Company
 from runyard.protocol.shapes import CreatedToken as CreatedToken
@@ -67,6 +69,25 @@ class RunPage(shapes.Page, frozen=True, kw_only=True):
     """Runs, newest first."""
 
     items: tuple[Run, ...]
+
+
+class CallAnswer(call_shapes.CallAnswer, frozen=True, kw_only=True):
+    """How a call ended."""
+
+    outputs: Any = None
+    """A dict by the names of the task's outputs; None when there are none."""
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it came to its end as its author meant."""
+        return self.state is RunState.COMPLETED
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a call: its answer, or the run that it became as no child was free."""
+
+    answer: CallAnswer | None
+    run: StartedRun | None
 
 
 class KilledRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from runyard.stores.base import (
     WriteClass,
 )
 from runyard.stores.blobs import LocalBlobs
+from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
 from runyard.stores.outbox import Callbacks
@@ -36,7 +37,9 @@ from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import load_queries
+from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
+from runyard.stores.tables.calls import CallTable
 from runyard.stores.tables.companies import CompanyTable
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
@@ -90,6 +93,8 @@ class PostgresStore:
         self.files: Files = FileTable(db)
         self.peering: Peering | None = peering
         self.callbacks: Callbacks = CallbackTable(db)
+        self.allocations: Allocations = AllocationTable(db)
+        self.calls: Calls = CallTable(db, self.blobs)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""

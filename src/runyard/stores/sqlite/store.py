@@ -26,6 +26,7 @@ from runyard.stores.base import (
     WriteClass,
 )
 from runyard.stores.blobs import LocalBlobs
+from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
 from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
@@ -34,7 +35,9 @@ from runyard.stores.peering import Peering
 from runyard.stores.queries import Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
+from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
+from runyard.stores.tables.calls import CallTable
 from runyard.stores.tables.companies import CompanyTable
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
@@ -79,6 +82,8 @@ class SqliteStore:
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
         self.callbacks: Callbacks = CallbackTable(db)
+        self.allocations: Allocations = AllocationTable(db)
+        self.calls: Calls = CallTable(db, self.blobs)
 
     async def reserve_ids(self, count: int) -> int:
         """The first of `count` consecutive ids that nobody else gets, durably."""

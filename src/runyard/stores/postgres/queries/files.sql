@@ -27,4 +27,6 @@ SELECT asked.value FROM unnest(:digests::text[]) AS asked (value)
     OR EXISTS (SELECT 1 FROM run_outputs WHERE digest = asked.value)
     OR EXISTS (SELECT 1 FROM steps WHERE digest = asked.value)
     OR EXISTS (SELECT 1 FROM files WHERE digest = asked.value)
+    OR EXISTS (SELECT 1 FROM calls WHERE input_digest = asked.value)
+    OR EXISTS (SELECT 1 FROM calls WHERE output_digest = asked.value)
     OR EXISTS (SELECT 1 FROM versions WHERE bundle_digest = asked.value);

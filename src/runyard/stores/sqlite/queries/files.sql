@@ -27,4 +27,6 @@ SELECT wanted.value FROM json_each(:digests) AS wanted
     OR EXISTS (SELECT 1 FROM run_outputs WHERE digest = wanted.value)
     OR EXISTS (SELECT 1 FROM steps WHERE digest = wanted.value)
     OR EXISTS (SELECT 1 FROM files WHERE digest = wanted.value)
+    OR EXISTS (SELECT 1 FROM calls WHERE input_digest = wanted.value)
+    OR EXISTS (SELECT 1 FROM calls WHERE output_digest = wanted.value)
     OR EXISTS (SELECT 1 FROM versions WHERE bundle_digest = wanted.value);

@@ -1,0 +1,414 @@
+"""Allocations: which tasks are kept warm, where, and who may call them now.
+
+Each allocation is kept with one session of one worker, and that session's server alone gives out
+its children: a call needs a free one, so no more calls execute than there are children, whatever
+happens elsewhere. Where an allocation is kept is a row that a server may take only while the
+session named there is over, so that two servers never keep the same allocation.
+"""
+
+import asyncio
+import builtins
+from collections import Counter, deque
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from runyard.engine.foundation import Foundation
+from runyard.engine.latencies import Bucket, Latencies
+from runyard.engine.sessions import Session
+from runyard.model.allocations import (
+    LARGEST_LIMIT,
+    LONGEST_DEADLINE,
+    LONGEST_WAIT,
+    SHORTEST_DEADLINE,
+    Allocation,
+    Overflow,
+    Recording,
+)
+from runyard.model.companies import Company
+from runyard.model.errors import (
+    AllocationNotFound,
+    CallsPaused,
+    FieldProblem,
+    InputRefused,
+    LimitReached,
+    TaskNotRunnable,
+)
+from runyard.model.ids import AllocationId, CompanyId, TaskId, UserId, VersionId
+from runyard.model.runs import RunError
+from runyard.model.tasks import Task
+from runyard.stores.calls import Placement
+
+DEFAULT_DEADLINE = timedelta(seconds=60)
+DEFAULT_RETENTION = timedelta(hours=24)
+LONGEST_RETENTION = timedelta(days=3650)
+LOOK_EVERY = timedelta(seconds=1)
+
+
+class AllocationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task is to be kept warm."""
+
+    limit: int = 1
+    overflow: Overflow = Overflow.REJECT
+    wait: timedelta = timedelta(seconds=1)
+    deadline: timedelta = DEFAULT_DEADLINE
+    recording: Recording = Recording.ALL
+    retention: timedelta = DEFAULT_RETENTION
+    run_as: UserId | None = None
+
+
+class AllocationView(msgspec.Struct, frozen=True, kw_only=True):
+    """An allocation and how it stands, as this server knows it."""
+
+    allocation: Allocation
+    task: Task
+    server: str | None
+    """Which server gives out its children; None: nobody keeps it now."""
+    is_here: bool
+    """Whether that is this server; only then the numbers below are known."""
+    version_id: VersionId | None
+    children: int
+    in_flight: int
+    waiting: int
+    memory: int
+    calls: int
+    """Since this server keeps it."""
+    latencies: tuple[Bucket, ...]
+    p50: timedelta | None
+    p99: timedelta | None
+    error: RunError | None
+    """Why the version that was deployed last is not the one that serves."""
+
+
+class Kept:
+    """One allocation as this server keeps it, or knows who does."""
+
+    def __init__(self, allocation: Allocation) -> None:
+        self.allocation = allocation
+        self.session: Session | None = None
+        """With whom this server keeps it."""
+        self.elsewhere: Placement | None = None
+        """Where another server keeps it."""
+        self.ordered: tuple[VersionId, int, timedelta] | None = None
+        """What the session was told last: version, children, deadline."""
+        self.version_id: VersionId | None = None
+        """What its children have loaded."""
+        self.children = 0
+        self.memory = 0
+        self.error: RunError | None = None
+        self.in_flight = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.latencies = Latencies()
+
+    def serving(self) -> tuple[Session, VersionId]:
+        """Who executes its calls now, and which version; raises CallsPaused."""
+        session, version = self.session, self.version_id
+        if session is None or version is None or not session.is_open:
+            if self.error is not None:
+                raise CallsPaused(f"the task cannot be loaded: {self.error.message}")
+            raise CallsPaused("its children are being made ready; try again in a moment")
+        return session, version
+
+    async def enter(self) -> None:
+        """Take one of its places; raises LimitReached, at once unless calls may wait."""
+        allocation = self.allocation
+        if self.in_flight < allocation.limit and not self.waiting:
+            self.in_flight += 1
+            return
+        if allocation.overflow is not Overflow.WAIT or not allocation.wait:
+            raise LimitReached(f"{allocation.limit} calls execute, as many as it allows")
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        try:
+            async with asyncio.timeout(allocation.wait.total_seconds()):
+                await place
+        except BaseException as failure:
+            if place.done() and not place.cancelled():  # it came in the very moment
+                self.leave()
+            elif place in self.waiting:
+                self.waiting.remove(place)
+            if isinstance(failure, TimeoutError):
+                detail = f"no child became free within {allocation.wait}"
+                raise LimitReached(detail) from None
+            raise
+
+    def leave(self) -> None:
+        """Give the place back, to whoever waits longest."""
+        while self.waiting and self.in_flight <= self.allocation.limit:
+            place = self.waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.in_flight -= 1
+
+    def admit(self) -> None:
+        """Let those who wait take places that a higher limit has made."""
+        while self.waiting and self.in_flight < self.allocation.limit:
+            place = self.waiting.popleft()
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(None)
+
+    def forget_session(self) -> None:
+        """Nobody keeps it here any more."""
+        self.session = self.ordered = self.version_id = None
+        self.children = self.memory = 0
+
+
+class Allocations:
+    """Keeps tasks warm."""
+
+    def __init__(self, foundation: Foundation) -> None:
+        self._store = foundation.store
+        self._clock = foundation.clock
+        self._ids = foundation.ids
+        self._directory = foundation.directory
+        self._sessions = foundation.sessions
+        self._kept: dict[TaskId, Kept] = {}
+        self._by_id: dict[AllocationId, Kept] = {}
+        self._wakeup = asyncio.Event()
+        self._reviewing = asyncio.Lock()
+
+    # ------------------------------------------------------------ what callers ask
+
+    async def put(self, company: Company, ref: str, options: AllocationOptions) -> AllocationView:
+        """Keep a task warm, or change how; raises TaskNotFound, TaskNotRunnable, InputRefused."""
+        task = await self._directory.task(company.id, ref)
+        if task.withdrawn_at is not None:
+            raise TaskNotRunnable(f"task {task.name!r} was withdrawn: its bundle no longer has it")
+        refuse_unfit(options)
+        await self._store.allocations.put(
+            Allocation(
+                id=AllocationId(await self._ids.take()),
+                company_id=company.id,
+                task_id=task.id,
+                created_at=self._clock.now(),
+                **msgspec.structs.asdict(options),
+            )
+        )
+        await self.review()
+        return await self.show(company, ref)
+
+    async def delete(self, company: Company, ref: str) -> Allocation:
+        """Keep a task warm no longer; calls that execute are finished. Raises AllocationNotFound."""
+        task = await self._directory.task(company.id, ref)
+        allocation = await self._load(company.id, task)
+        await self._store.allocations.delete(company.id, task.id)
+        await self.review()
+        return allocation
+
+    async def list(self, company: Company) -> builtins.list[AllocationView]:
+        """All of a company."""
+        found = await self._store.allocations.list(company.id)
+        return [await self._view(allocation) for allocation in found]
+
+    async def show(self, company: Company, ref: str) -> AllocationView:
+        """The allocation of a task; raises AllocationNotFound."""
+        task = await self._directory.task(company.id, ref)
+        return await self._view(await self._load(company.id, task))
+
+    def kept(self, task: Task) -> Kept:
+        """The allocation of a task, to call it; raises AllocationNotFound."""
+        found = self._kept.get(task.id)
+        if found is None:
+            raise AllocationNotFound(f"task {task.name!r} is not kept warm: allocate it first")
+        return found
+
+    @property
+    def all_kept(self) -> Sequence[Kept]:
+        """Every allocation that this server knows."""
+        return tuple(self._kept.values())
+
+    async def _load(self, company: CompanyId, task: Task) -> Allocation:
+        found = await self._store.allocations.find(company, task.id)
+        if found is None:
+            raise AllocationNotFound(f"task {task.name!r} is not kept warm")
+        return found
+
+    async def _view(self, allocation: Allocation) -> AllocationView:
+        kept = self._by_id.get(allocation.id) or Kept(allocation)
+        elsewhere = None if kept.elsewhere is None else kept.elsewhere.server
+        latencies = kept.latencies
+        return AllocationView(
+            allocation=allocation,
+            task=await self._directory.task_by_id(allocation.company_id, allocation.task_id),
+            server=self._sessions.server if kept.session is not None else elsewhere,
+            is_here=kept.session is not None,
+            version_id=kept.version_id,
+            children=kept.children,
+            in_flight=kept.in_flight,
+            waiting=len(kept.waiting),
+            memory=kept.memory,
+            calls=latencies.count,
+            latencies=latencies.buckets(),
+            p50=latencies.quantile(0.5),
+            p99=latencies.quantile(0.99),
+            error=kept.error,
+        )
+
+    # ------------------------------------------------------------ what workers say
+
+    def warmed(
+        self,
+        session: Session,
+        allocation: AllocationId,
+        version: VersionId,
+        *,
+        children: int,
+        memory: int,
+        error: RunError | None,
+    ) -> None:
+        """What a session has of an allocation."""
+        kept = self._by_id.get(allocation)
+        if kept is None or kept.session is not session:
+            return
+        kept.children, kept.memory, kept.error = children, memory, error
+        if children or kept.version_id is not None:
+            kept.version_id = version
+
+    def expect(self) -> None:
+        """Something has changed that decides where allocations are kept."""
+        self._wakeup.set()
+
+    # ------------------------------------------------------------ keeping
+
+    async def run(self) -> None:
+        """Keep allocations where they belong, until cancelled."""
+        while True:
+            await self._clock.wait(self._wakeup, LOOK_EVERY if self._is_watchful else None)
+            await self.review()
+
+    @property
+    def _is_watchful(self) -> bool:
+        """Whether something may change that nobody tells of: other servers may do so."""
+        return self._store.is_shared and bool(len(self._sessions))
+
+    async def review(self) -> None:
+        """Compare what should be kept with what is, and order what is missing."""
+        async with self._reviewing:
+            wanted = {each.id: each for each in await self._store.allocations.list()}
+            self._let_go(wanted)
+            for allocation in wanted.values():
+                kept = self._by_id.get(allocation.id)
+                if kept is None:
+                    kept = self._by_id[allocation.id] = Kept(allocation)
+                    self._kept[allocation.task_id] = kept
+                kept.allocation = allocation
+                kept.admit()
+            await self._place()
+            for kept in self._by_id.values():
+                await self._order(kept)
+
+    def _let_go(self, wanted: dict[AllocationId, Allocation]) -> None:
+        for allocation_id in tuple(self._by_id):
+            if allocation_id not in wanted:
+                kept = self._by_id.pop(allocation_id)
+                if self._kept.get(kept.allocation.task_id) is kept:
+                    del self._kept[kept.allocation.task_id]
+                self._dismiss(kept)
+
+    def _dismiss(self, kept: Kept) -> None:
+        session = kept.session
+        if session is not None and session.is_open and kept.ordered is not None:
+            version, _, deadline = kept.ordered
+            session.port.warm(kept.allocation.id, version, 0, deadline)
+            session.kept.discard(kept.allocation.id)
+        kept.forget_session()
+
+    async def _place(self) -> None:
+        """Find a session for each allocation that nobody keeps."""
+        for kept in self._by_id.values():
+            if kept.session is not None and not _may_keep(kept.session):
+                kept.forget_session()
+        homeless = [kept for kept in self._by_id.values() if kept.session is None]
+        if not homeless:
+            return
+        now = self._clock.now()
+        placed = {p.allocation_id: p for p in await self._store.allocations.placements(now)}
+        for kept in homeless:
+            kept.elsewhere = self._foreign(placed.get(kept.allocation.id))
+            if kept.elsewhere is None:
+                await self._settle(kept)
+
+    def _foreign(self, placement: Placement | None) -> Placement | None:
+        if placement is None or placement.server == self._sessions.server:
+            return None
+        return placement
+
+    async def _settle(self, kept: Kept) -> None:
+        allocation = kept.allocation
+        task = await self._directory.task_by_id(allocation.company_id, allocation.task_id)
+        version = await self._directory.version(task.version_id)
+        labels = version.declaration.policies.labels
+        able = [
+            session
+            for session in self._sessions.fitting(allocation.company_id, labels)
+            if _may_keep(session)
+        ]
+        if not able:
+            return
+        load = Counter(k.session.id for k in self._by_id.values() if k.session is not None)
+        session = min(able, key=lambda each: (load[each.id], each.id))
+        now = self._clock.now()
+        if await self._store.allocations.place(
+            allocation.id, session.id, self._sessions.server, now
+        ):
+            kept.session = session
+            session.kept.add(allocation.id)
+
+    async def _order(self, kept: Kept) -> None:
+        """Tell the session what to keep, when that is not what it was told last."""
+        allocation, session = kept.allocation, kept.session
+        if session is None:
+            return
+        task = await self._directory.task_by_id(allocation.company_id, allocation.task_id)
+        if task.withdrawn_at is not None:
+            self._dismiss(kept)
+            return
+        order = (task.version_id, allocation.limit, allocation.deadline)
+        if kept.ordered == order:
+            return
+        if task.version_id not in session.introduced:
+            version = await self._directory.version(task.version_id)
+            company = await self._directory.company_by_id(allocation.company_id)
+            session.port.introduce(version, company)
+            session.introduced.add(task.version_id)
+        kept.ordered = order
+        session.port.warm(allocation.id, *order)
+
+
+def _may_keep(session: Session) -> bool:
+    return session.is_open and session.is_ready and not session.draining
+
+
+def refuse_unfit(options: AllocationOptions) -> None:
+    """Raise InputRefused unless a task can be kept warm like this."""
+    problems: list[FieldProblem] = []
+
+    def within(field: str, seen: object, *, holds: bool, allowed: str) -> None:
+        if not holds:
+            problems.append(FieldProblem(field=field, seen=str(seen), allowed=allowed))
+
+    limit, wait, deadline = options.limit, options.wait, options.deadline
+    within("limit", limit, holds=1 <= limit <= LARGEST_LIMIT, allowed=f"1 to {LARGEST_LIMIT}")
+    within(
+        "wait",
+        wait,
+        holds=timedelta() <= wait <= LONGEST_WAIT,
+        allowed=f"at most {LONGEST_WAIT}",
+    )
+    within(
+        "deadline",
+        deadline,
+        holds=SHORTEST_DEADLINE <= deadline <= LONGEST_DEADLINE,
+        allowed=f"{SHORTEST_DEADLINE} to {LONGEST_DEADLINE}",
+    )
+    within(
+        "retention",
+        options.retention,
+        holds=timedelta() < options.retention <= LONGEST_RETENTION,
+        allowed=f"more than nothing, at most {LONGEST_RETENTION}",
+    )
+    if problems:
+        raise InputRefused(problems)

@@ -1,0 +1,64 @@
+"""Calls as runs: whoever looks at a company's runs sees its calls among them."""
+
+from collections.abc import Sequence
+
+from runyard.model.ids import GateId
+from runyard.model.runs import CALL_TOKEN, Run
+from runyard.model.states import Trigger
+from runyard.model.tasks import DEFAULT_PRIORITY
+from runyard.stores.base import TOTAL_LIMIT, RunFilter, RunPage, RunValues
+from runyard.stores.calls import CallRecord
+
+
+def run_from_call(call: CallRecord) -> Run:
+    """A call as the run that it is."""
+    return Run(
+        id=call.id,
+        public_id=call.public_id,
+        company_id=call.company_id,
+        task_id=call.task_id,
+        version_id=call.version_id,
+        gate_id=GateId(0),
+        state=call.state,
+        cause=call.cause,
+        priority=DEFAULT_PRIORITY,
+        rank=0,
+        level=0,
+        restarted_from=None,
+        trigger=Trigger.CALL,
+        schedule_id=None,
+        created_at=call.created_at,
+        due_at=None,
+        queued_at=call.created_at,
+        started_at=call.started_at,
+        finished_at=call.finished_at,
+        attempt=0 if call.started_at is None else 1,
+        begun_at=call.started_at,
+        worker_id=call.worker_id,
+        lease_token=CALL_TOKEN,
+        logged_errors=call.logged_errors,
+        progress_done=None,
+        progress_total=None,
+    )
+
+
+def values_of_call(call: CallRecord) -> RunValues:
+    """What went into a call and came out of it."""
+    return RunValues(input=call.input, output=call.output, error=call.error)
+
+
+def merged(
+    wanted: RunFilter, page: RunPage, calls: Sequence[CallRecord], count: int, limit: int
+) -> RunPage:
+    """A page of runs with the calls that belong between them."""
+    found = [*page.runs, *map(run_from_call, calls)]
+    found.sort(key=lambda run: (wanted.position_of(run).at, run.id), reverse=True)
+    shown = tuple(found[:limit])
+    has_more = page.next is not None or len(found) > limit
+    total = page.total + count
+    return RunPage(
+        runs=shown,
+        next=wanted.position_of(shown[-1]) if has_more and shown else None,
+        total=min(total, TOTAL_LIMIT),
+        total_is_exact=page.total_is_exact and total <= TOTAL_LIMIT,
+    )

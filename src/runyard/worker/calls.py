@@ -1,0 +1,594 @@
+"""Real-time calls: children kept warm for allocations, and the calls that they execute.
+
+Calls take no slots. A call goes to an idle child of its allocation's crew; there is one, because
+the server gives out no more calls than the allocation has children, but for the moments in which a
+child that died or was worn is being replaced: then the call waits for the next one.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Iterable
+
+import msgspec
+
+from runyard.model.ids import AllocationId, RunId, VersionId
+from runyard.model.logs import LogLevel
+from runyard.model.runs import CALL_TOKEN, Outcome, RunError
+from runyard.protocol.frames import (
+    Assignment,
+    Call,
+    CallEnded,
+    FromWorker,
+    Introduction,
+    Warm,
+    Warmed,
+)
+from runyard.worker.child import STREAMS, Child
+from runyard.worker.clock import instant, not_later, wall
+from runyard.worker.crews import Crew
+from runyard.worker.endings import end_of_child
+from runyard.worker.execution import Ending, Execution
+from runyard.worker.logbook import LineSplitter
+from runyard.worker.nursery import Nursery
+from runyard.worker.packets import (
+    INLINE_LIMIT,
+    Answer,
+    Finished,
+    FromChild,
+    Lines,
+    Load,
+    Piece,
+    Prepare,
+    Prepared,
+    ProgressMade,
+    SelfKill,
+    Started,
+    StepTaken,
+    Work,
+    decode_from_child,
+    encode,
+)
+from runyard.worker.parcels import Parcels
+from runyard.worker.pool import FAILED_STARTS, MOST_COUNTED, output_of, placed
+from runyard.worker.reports import Reports
+from runyard.worker.settings import WorkerSettings
+from runyard.worker.supplies import NotSupplied, Supplies
+from runyard.worker.watch import Watch
+
+
+class Calls:
+    """Everything that this worker does for allocations."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        supplies: Supplies,
+        nursery: Nursery,
+        parcels: Parcels,
+        *,
+        send: Callable[[FromWorker], None],
+        spawn: Callable[[Coroutine[object, object, None]], None],
+    ) -> None:
+        self._settings = settings
+        self._supplies = supplies
+        self._nursery = nursery
+        self._parcels = parcels
+        self._send = send
+        self._spawn = spawn
+        self._reports = Reports(send)
+        self._crews: dict[AllocationId, Crew] = {}
+        """Those that serve calls now."""
+        self._coming: dict[AllocationId, Crew] = {}
+        """Those that will, once they are complete."""
+        self._crew_of: dict[Child, Crew] = {}
+        self._held: dict[int, tuple[Execution, Crew]] = {}
+        self._splitters: dict[tuple[int, LogLevel], LineSplitter] = {}
+        self._dying: dict[int, asyncio.Future[None]] = {}
+        self._busy: dict[Child, None] = {}
+        self._watch = Watch(
+            settings.limits, busy=self._busy_children, end=self._end_child, looked=_nothing
+        )
+        self._is_closed = False
+
+    # ------------------------------------------------------------ what the server asks
+
+    def warm(self, order: Warm, introduction: Introduction) -> None:
+        """Keep as many children ready as this says, with this version."""
+        current = self._crews.get(order.allocation_id)
+        coming = self._coming.pop(order.allocation_id, None)
+        if order.children == 0:
+            for crew in (current, coming):
+                if crew is not None:
+                    self._dismiss(crew)
+            self._crews.pop(order.allocation_id, None)
+            return
+        fitting = next((c for c in (current, coming) if c is not None and _fits(c, order)), None)
+        if coming is not None and coming is not fitting:
+            self._dismiss(coming)
+        crew = fitting or Crew(order, introduction)
+        crew.wanted = order.children
+        if current is None:
+            self._crews[order.allocation_id] = crew
+        elif crew is not current:
+            self._coming[order.allocation_id] = crew
+        if crew is fitting:
+            self._staff(crew)
+        else:
+            self._spawn(self._supply(crew))
+
+    def call(self, call: Call) -> None:
+        """Execute this now."""
+        crew = self._crews.get(call.allocation_id)
+        if crew is None:
+            error = RunError(kind="NotAllocated", message="the allocation is not kept here")
+            self._refuse(call, VersionId(0), error)
+            return
+        if crew.error is not None and not crew.children:
+            self._refuse(call, VersionId(crew.version_id), crew.error)
+            return
+        assignment = Assignment(
+            call.run_id,
+            CALL_TOKEN,
+            VersionId(crew.version_id),
+            call.public_id,
+            1,
+            msgspec.Raw(call.input),
+        )
+        execution = Execution(assignment, crew.introduction, 0)
+        self._held[execution.run_id] = (execution, crew)
+        if self._supplies.has_files(assignment.input):
+            self._spawn(self._fetch_files(execution))
+        else:
+            self._take(execution, crew)
+
+    async def kill(self, runs: Iterable[RunId]) -> None:
+        """End these calls; returns when no code of them executes any more."""
+        deaths = [death for run in runs if (death := self._kill(int(run))) is not None]
+        if deaths:
+            await asyncio.wait(deaths)
+
+    def give_up(self) -> None:
+        """The server is gone: nobody waits for an answer any more."""
+        for crew in (*self._crews.values(), *self._coming.values()):
+            self._dismiss(crew)
+        self._crews.clear()
+        self._coming.clear()
+        for run in tuple(self._held):
+            self._kill(run)
+
+    @property
+    def held(self) -> int:
+        """Calls here."""
+        return len(self._held)
+
+    @property
+    def environments(self) -> frozenset[str]:
+        """Names of the environments that crews use."""
+        crews = (*self._crews.values(), *self._coming.values(), *self._crew_of.values())
+        return frozenset(c.supply.environment.name for c in crews if c.supply is not None)
+
+    def close(self) -> None:
+        """End what watches."""
+        self._is_closed = True
+        self._watch.close()
+
+    # ------------------------------------------------------------ crews
+
+    async def _supply(self, crew: Crew) -> None:
+        introduction = crew.introduction
+        try:
+            crew.supply = await self._supplies.obtain(
+                introduction.bundle_digest, introduction.requirements, _unheard
+            )
+        except NotSupplied as failure:
+            self._fail(crew, RunError(kind=failure.kind, message=str(failure)))
+            return
+        self._staff(crew)
+
+    def _staff(self, crew: Crew) -> None:
+        """Start the children that the crew lacks, let those go that are too many."""
+        if crew.supply is None or crew.is_dismissed or self._is_closed:
+            return
+        for _ in range(crew.missing):
+            self._start_child(crew)
+        while crew.children > crew.wanted and crew.idle:
+            self._end_child(crew.idle[0], Ending.RETIRED)
+        self._tell(crew)
+
+    def _start_child(self, crew: Crew) -> None:
+        assert crew.supply is not None
+        introduction = crew.introduction
+        child = self._nursery.start(crew.supply, self)
+        self._crew_of[child] = crew
+        crew.preparing[child] = None
+        load = Load(
+            introduction.module, introduction.function, introduction.task, introduction.company
+        )
+        child.send(encode(Prepare(crew.version_id, load)))
+
+    def _is_ready(self, child: Child, crew: Crew, packet: Prepared) -> None:
+        if child not in crew.preparing or packet.version_id != crew.version_id:
+            raise ValueError("a version was loaded that nobody asked for")
+        del crew.preparing[child]
+        child.resident = packet.resident
+        if packet.error is not None:
+            self._end_child(child, Ending.RETIRED)
+            self._fail(crew, packet.error)
+            return
+        crew.failed_starts = 0
+        crew.error = None
+        crew.idle.append(child)
+        self._relieve(crew)
+        self._hand_out(crew)
+        if crew.is_complete:
+            self._take_over(crew)
+
+    def _take_over(self, crew: Crew) -> None:
+        """A complete crew serves the calls from now on."""
+        if self._coming.get(crew.allocation_id) is crew:
+            del self._coming[crew.allocation_id]
+            before = self._crews.get(crew.allocation_id)
+            self._crews[crew.allocation_id] = crew
+            if before is not None:
+                for execution in before.waiting:
+                    self._renew(execution, crew)
+                before.waiting.clear()
+                self._dismiss(before)
+            self._hand_out(crew)
+        self._tell(crew)
+
+    def _renew(self, execution: Execution, crew: Crew) -> None:
+        """A call that waited for the crew before is executed by this one."""
+        version = VersionId(crew.version_id)
+        execution.assignment = msgspec.structs.replace(execution.assignment, version_id=version)
+        execution.introduction = crew.introduction
+        self._held[execution.run_id] = (execution, crew)
+        crew.waiting.append(execution)
+
+    def _dismiss(self, crew: Crew) -> None:
+        """It takes no further calls; its children leave as soon as they have nothing to do."""
+        crew.is_dismissed = True
+        crew.wanted = 0
+        for execution in tuple(crew.waiting):
+            error = RunError(kind="NotAllocated", message="the allocation is no longer kept here")
+            self._end(execution, crew, Outcome.LOST, error=error)
+        crew.waiting.clear()
+        for child in (*crew.idle, *crew.preparing):
+            self._end_child(child, Ending.RETIRED)
+
+    def _fail(self, crew: Crew, error: RunError) -> None:
+        """Its version cannot be loaded: the crew before goes on, if there is one."""
+        crew.error = error
+        waiting = tuple(crew.waiting)
+        crew.waiting.clear()
+        for execution in waiting:
+            self._end(execution, crew, Outcome.NOT_LOADED, error=error)
+        if self._coming.get(crew.allocation_id) is crew:
+            del self._coming[crew.allocation_id]
+            self._dismiss(crew)
+            serving = self._crews[crew.allocation_id]
+            serving.error = error
+            self._tell(serving)
+        elif not crew.is_dismissed:
+            for child in tuple(crew.preparing):
+                self._end_child(child, Ending.RETIRED)
+            self._tell(crew)
+
+    def _tell(self, crew: Crew) -> None:
+        if self._crews.get(crew.allocation_id) is crew:
+            self._send(
+                Warmed(
+                    allocation_id=crew.allocation_id,
+                    version_id=VersionId(crew.version_id),
+                    children=crew.children,
+                    memory=crew.memory,
+                    error=crew.error,
+                )
+            )
+
+    # ------------------------------------------------------------ calls
+
+    def _refuse(self, call: Call, version: VersionId, error: RunError) -> None:
+        outcome = Outcome.LOST if error.kind == "NotAllocated" else Outcome.NOT_LOADED
+        self._send(
+            CallEnded(
+                run_id=call.run_id,
+                version_id=version,
+                outcome=outcome,
+                finished_at=instant(wall()),
+                error=error,
+            )
+        )
+
+    async def _fetch_files(self, execution: Execution) -> None:
+        staged = self._nursery.staging(f"call-{execution.run_id}")
+        try:
+            await self._supplies.stage(execution.assignment.input, staged)
+        except NotSupplied as failure:
+            if execution.run_id in self._held:
+                error = RunError(kind=failure.kind, message=str(failure))
+                self._end(execution, self._held[execution.run_id][1], Outcome.RAISED, error=error)
+            return
+        if (held := self._held.get(execution.run_id)) is None:
+            shutil.rmtree(staged, ignore_errors=True)
+            return
+        execution.staged = staged
+        self._take(execution, held[1])
+
+    def _take(self, execution: Execution, crew: Crew) -> None:
+        if crew.idle:
+            self._hand(crew.idle.pop(), execution, crew)
+        else:
+            crew.waiting.append(execution)
+
+    def _hand_out(self, crew: Crew) -> None:
+        while crew.waiting and crew.idle:
+            self._hand(crew.idle.pop(), crew.waiting.popleft(), crew)
+
+    def _hand(self, child: Child, execution: Execution, crew: Crew) -> None:
+        crew.busy[child] = None
+        self._busy[child] = None
+        execution.child = child
+        child.pipeline.append(execution)
+        assignment = execution.assignment
+        packet = encode(
+            Work(
+                execution.run_id,
+                crew.version_id,
+                assignment.public_id,
+                1,
+                bytes(assignment.input),
+            )
+        )
+        if execution.staged is not None or len(packet) > INLINE_LIMIT:
+            packet = placed(child, execution, packet)
+        if not child.send(packet):  # an earlier call closed the child's channel
+            child.pipeline.pop()
+            crew.busy.pop(child)
+            self._busy.pop(child)
+            execution.child = None
+            self._end_child(child, Ending.UNRULY)
+            crew.waiting.appendleft(execution)
+
+    def _kill(self, run_id: int) -> "asyncio.Future[None] | None":
+        """Begin to end a call. What to wait for, or None when nothing of it executes."""
+        held = self._held.pop(run_id, None)
+        if held is None:
+            return self._dying.get(run_id)
+        execution, crew = held
+        self._reports.forget(execution)
+        if execution.child is None:
+            if execution in crew.waiting:
+                crew.waiting.remove(execution)
+            return None
+        death = asyncio.get_running_loop().create_future()
+        self._dying[run_id] = death
+        execution.child.deaths.append(run_id)
+        self._end_child(execution.child, Ending.KILLED)
+        return death
+
+    # ------------------------------------------------------------ what children say
+
+    def heard(self, child: Child, data: bytes) -> None:
+        """A child said something."""
+        if child.ending is Ending.UNRULY:
+            return
+        try:
+            packet = decode_from_child(data)
+            if isinstance(packet, Finished):
+                self._has_finished(child, packet)
+            elif isinstance(packet, Started):
+                self._has_started(child, packet)
+            elif isinstance(packet, Prepared):
+                self._is_ready(child, self._crew_of[child], packet)
+            else:
+                self._has_said(child, packet)
+        except (msgspec.DecodeError, IndexError, ValueError):
+            # Whatever it has done to its channel: nothing that it says counts any more.
+            self._end_child(child, Ending.UNRULY)
+
+    def _has_started(self, child: Child, packet: Started) -> None:
+        execution = child.pipeline[0]
+        if execution.run_id != packet.run_id or execution.has_begun:
+            raise ValueError("a call began that is not the child's")
+        execution.begun_at = not_later(packet.at)
+        self._watch.begun(execution)
+
+    def _has_finished(self, child: Child, packet: Finished) -> None:
+        execution = child.pipeline[0]
+        if execution.run_id != packet.run_id or execution.begun_at is None:
+            raise ValueError("a call ended that had not begun")
+        if not 0 <= packet.logged_errors <= MOST_COUNTED:
+            raise ValueError("errors of a number that cannot be")
+        finished_at = not_later(packet.finished_at)
+        outcome, output = Outcome(packet.outcome), output_of(child, packet)
+        child.read_streams()
+        if self._splitters:
+            self._end_of_streams(child, execution)
+        child.pipeline.popleft()
+        child.runs += 1
+        if packet.resident:
+            child.resident = packet.resident
+        crew = self._crew_of[child]
+        held = self._held.pop(execution.run_id, None)
+        if execution.has_folder:
+            shutil.rmtree(child.files_of(execution), ignore_errors=True)
+        if held is not None:
+            if execution.log is not None:
+                self._close_log(execution)
+            self._send(
+                CallEnded(
+                    run_id=execution.assignment.run_id,
+                    version_id=VersionId(crew.version_id),
+                    outcome=outcome,
+                    begun_at=instant(execution.begun_at) if packet.begun_at else None,
+                    finished_at=instant(finished_at),
+                    output=output,
+                    error=packet.error,
+                    logged_errors=packet.logged_errors,
+                )
+            )
+        self._go_on(child, crew)
+
+    def _go_on(self, child: Child, crew: Crew) -> None:
+        """A child has ended a call: give it the next one, or let it rest or leave."""
+        del crew.busy[child]
+        del self._busy[child]
+        if child.ending is not None:
+            return
+        if crew.is_dismissed or crew.children >= crew.wanted:
+            self._end_child(child, Ending.RETIRED)
+            return
+        crew.idle.append(child)
+        if self._is_worn(child) and child not in crew.replaced:
+            crew.replaced[child] = None
+            self._start_child(crew)
+        if crew.waiting:
+            self._hand_out(crew)
+
+    def _is_worn(self, child: Child) -> bool:
+        settings = self._settings
+        return child.runs >= settings.recycle_runs or child.resident > settings.recycle_memory
+
+    def _relieve(self, crew: Crew) -> None:
+        """A fresh child is ready: a worn one may leave."""
+        for child in tuple(crew.replaced):
+            if crew.children <= crew.wanted:
+                return
+            if child in crew.idle:
+                self._end_child(child, Ending.RETIRED)
+
+    def _has_said(self, child: Child, packet: FromChild) -> None:
+        execution = child.pipeline[0]
+        match packet:
+            case Piece(data):
+                child.add_piece(data)
+            case Lines(_, count, body):
+                if not 0 < count <= len(body):
+                    raise ValueError("lines of a number that cannot be")
+                execution.logbook().add_encoded(count, body)
+                self._reports.lines(execution)
+            case ProgressMade():
+                return  # whoever waits for a call waits for its end
+            case SelfKill(_, number):
+                child.announced_signal = number
+            case StepTaken():  # a call is never taken up again: there is nothing to record
+                if packet.pieces:
+                    child.take_pieces()
+                child.answer(Answer(b""))
+            case _:
+                self._parcels.receive(child, execution, packet)
+
+    def printed(self, child: Child, level: LogLevel, data: bytes) -> None:
+        """Something was written to a child's standard streams."""
+        if not child.pipeline:
+            return  # Nobody's: written after the call that started the writer had ended.
+        key = (child.number, level)
+        splitter = self._splitters.get(key)
+        if splitter is None:
+            splitter = self._splitters[key] = LineSplitter()
+        text = splitter.feed(data)
+        if text:
+            execution = child.pipeline[0]
+            execution.logbook().add_text(text, at=wall(), level=level)
+            self._reports.lines(execution)
+
+    def _end_of_streams(self, child: Child, execution: Execution) -> None:
+        for level in STREAMS:
+            splitter = self._splitters.pop((child.number, level), None)
+            if splitter is not None and (text := splitter.rest()):
+                execution.logbook().add_text(text, at=wall(), level=level)
+
+    # ------------------------------------------------------------ ends
+
+    def _close_log(self, execution: Execution) -> None:
+        execution.logbook().finish(self._send)
+        self._reports.forget(execution)
+
+    def _end(
+        self,
+        execution: Execution,
+        crew: Crew,
+        outcome: Outcome,
+        *,
+        error: RunError | None = None,
+        signal: int | None = None,
+    ) -> None:
+        """Answer a call that did not end by itself."""
+        if self._held.pop(execution.run_id, None) is None:
+            return
+        if execution.log is not None:
+            self._close_log(execution)
+        begun_at = execution.begun_at
+        self._send(
+            CallEnded(
+                run_id=execution.assignment.run_id,
+                version_id=VersionId(crew.version_id),
+                outcome=outcome,
+                begun_at=None if begun_at is None else instant(begun_at),
+                finished_at=instant(wall()),
+                error=error,
+                signal=signal,
+            )
+        )
+
+    def _end_child(self, child: Child, ending: Ending) -> None:
+        """Kill a child with all that it started; `died` hears of it."""
+        if child.ending is not None:
+            return
+        child.ending = ending
+        child.condemned = child.pipeline[0] if child.pipeline else None
+        crew = self._crew_of[child]
+        if child in crew.idle:
+            crew.idle.remove(child)
+        crew.preparing.pop(child, None)
+        crew.replaced.pop(child, None)
+        self._nursery.kill(child)
+
+    def died(self, child: Child, code: int) -> None:
+        """A child and all that it started are dead."""
+        crew = self._crew_of.pop(child)
+        is_early = child in crew.preparing
+        crew.remove(child)
+        self._busy.pop(child, None)
+        for run_id in child.deaths:
+            death = self._dying.pop(run_id)
+            if not death.done():
+                death.set_result(None)
+        if child.pipeline:
+            self._end_victim(child, crew, code)
+        if crew.is_dismissed or self._is_closed:
+            return
+        if is_early:
+            crew.failed_starts += 1
+        if crew.failed_starts >= FAILED_STARTS:
+            crew.failed_starts = 0
+            message = f"its children die while they load it (exit status {code})"
+            self._fail(crew, RunError(kind="ChildNotStarted", message=message))
+            return
+        if crew.error is None:
+            self._staff(crew)
+
+    def _end_victim(self, child: Child, crew: Crew, code: int) -> None:
+        execution = child.pipeline.popleft()
+        self._end_of_streams(child, execution)
+        self._parcels.forget(child)
+        outcome, error, number = end_of_child(child, execution, code)
+        self._end(execution, crew, outcome, error=error, signal=number)
+
+    def _busy_children(self) -> Iterable[Child]:
+        return self._busy
+
+
+def _fits(crew: Crew, order: Warm) -> bool:
+    timeout = crew.introduction.timeout
+    is_same = crew.version_id == int(order.version_id) and crew.error is None
+    return is_same and timeout is not None and timeout <= order.deadline and not crew.is_dismissed
+
+
+def _unheard(text: str) -> None:
+    """What the making of an environment says, where nobody waits for it."""
+
+
+def _nothing() -> None:
+    """There is nothing to balance."""

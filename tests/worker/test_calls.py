@@ -1,0 +1,174 @@
+"""Calls in children that are kept warm for them."""
+
+import asyncio
+import json
+import os
+import signal
+from datetime import timedelta
+
+from runyard.model.ids import AllocationId, RunId, VersionId
+from runyard.model.runs import CALL_TOKEN, Outcome
+from runyard.protocol.frames import Call, CallEnded, Lease, Warm, Warmed
+from tests.worker.server import Server, a_worker
+
+HEAD = "import os, sys, time\nfrom runyard import task\n"
+PID = HEAD + "@task\ndef main() -> int:\n    return os.getpid()\n"
+SLEEP = HEAD + "@task\ndef main() -> str:\n    time.sleep(60)\n    return 'awake'\n"
+MINUTE = timedelta(minutes=1)
+
+
+class Allocated:
+    """One allocation at a worker."""
+
+    def __init__(self, server: Server, number: int = 1) -> None:
+        self.server = server
+        self.id = AllocationId(number)
+        self._run = number * 1000
+
+    def order(self, version: VersionId, children: int, deadline: timedelta = MINUTE) -> None:
+        self.server.say(
+            Warm(allocation_id=self.id, version_id=version, children=children, deadline=deadline)
+        )
+
+    async def warm(self, version: VersionId, children: int = 1, **more: timedelta) -> Warmed:
+        self.order(version, children, **more)
+        await self.server.until(
+            lambda: (told := self.told) and (told.version_id, told.children) == (version, children)
+        )
+        return self.told
+
+    @property
+    def told(self) -> Warmed | None:
+        said = [f for f in self.server.frames if isinstance(f, Warmed)]
+        return next((f for f in reversed(said) if f.allocation_id == self.id), None)
+
+    def begin(self, raw: bytes = b"{}") -> RunId:
+        self._run += 1
+        self.server.say(Call(self.id, RunId(self._run), f"public-{self._run}", raw))
+        return RunId(self._run)
+
+    async def end(self, run: RunId) -> CallEnded:
+        def ended() -> list[CallEnded]:
+            said = [f for f in self.server.frames if isinstance(f, CallEnded)]
+            return [f for f in said if f.run_id == run]
+
+        await self.server.until(ended)
+        [end] = ended()
+        return end
+
+    async def call(self, raw: bytes = b"{}") -> CallEnded:
+        return await self.end(self.begin(raw))
+
+
+def result(end: CallEnded) -> object:
+    assert end.outcome is Outcome.RETURNED, end.error
+    return json.loads(end.output)["result"]
+
+
+async def test_calls_are_executed_in_children_that_stay(server):
+    allocated = Allocated(server)
+    await allocated.warm(server.introduce(PID), 2)
+
+    first, second = allocated.begin(), allocated.begin()
+    together = {result(await allocated.end(first)), result(await allocated.end(second))}
+    alone = {result(await allocated.call()) for _ in range(5)}
+
+    assert len(together) == 2
+    assert alone <= together
+
+
+async def test_calls_take_no_slots(server):
+    allocated = Allocated(server)
+    await allocated.warm(server.introduce(SLEEP), 4)
+    runs = [allocated.begin() for _ in range(4)]
+
+    end = await server.run(server.introduce(PID))
+
+    assert end.outcome is Outcome.RETURNED
+    await server.kill([Lease(run, CALL_TOKEN) for run in runs])
+
+
+async def test_a_version_that_cannot_be_loaded_leaves_the_one_before(server):
+    allocated = Allocated(server)
+    good = server.introduce(PID)
+    await allocated.warm(good)
+
+    allocated.order(server.introduce(HEAD + "raise ImportError('not today')\n"), 1)
+    await server.until(lambda: allocated.told.error)
+
+    assert allocated.told.version_id == good
+    assert "not today" in allocated.told.error.message
+    assert isinstance(result(await allocated.call()), int)
+
+
+async def test_calls_of_a_task_that_was_never_loaded_say_why(server):
+    allocated = Allocated(server)
+    allocated.order(server.introduce(HEAD + "raise ImportError('not today')\n"), 1)
+    await server.until(lambda: allocated.told and allocated.told.error)
+
+    end = await allocated.call()
+
+    assert end.outcome is Outcome.NOT_LOADED
+    assert "not today" in end.error.message
+
+
+async def test_a_worn_child_is_relieved_without_failing_a_call(folder):
+    async with a_worker(folder, recycle_runs=3) as server:
+        allocated = Allocated(server)
+        await allocated.warm(server.introduce(PID))
+
+        pids: list[object] = []
+        async with asyncio.timeout(60):  # the old one goes on for as long as the new one loads
+            while len(set(pids)) < 4:
+                pids.append(result(await allocated.call()))
+
+        assert all(pids.count(pid) >= 3 for pid in set(pids) - {pids[-1]})
+
+
+async def test_a_child_killed_from_outside_is_replaced(server):
+    allocated = Allocated(server)
+    await allocated.warm(server.introduce(PID))
+    pid = result(await allocated.call())
+
+    os.kill(pid, signal.SIGKILL)
+    await server.until(lambda: not os.path.exists(f"/proc/{pid}") or allocated.told.children == 0)
+
+    assert result(await allocated.call()) != pid
+
+
+async def test_a_killed_call_is_dead_when_that_is_answered(server):
+    allocated = Allocated(server)
+    await allocated.warm(server.introduce(SLEEP))
+    run = allocated.begin()
+
+    killed = await server.kill([Lease(run, CALL_TOKEN)])
+
+    assert [lease.run_id for lease in killed] == [run]
+    assert not [f for f in server.frames if isinstance(f, CallEnded)]
+    await allocated.warm(server.introduce(PID))
+    assert isinstance(result(await allocated.call()), int)
+
+
+async def test_an_allocation_that_is_given_up_refuses_calls_and_leaves_no_child(server):
+    allocated = Allocated(server)
+    version = server.introduce(PID)
+    await allocated.warm(version, 2)
+    pids = {result(await allocated.call()) for _ in range(4)}
+
+    allocated.order(version, 0)
+    end = await allocated.call()
+
+    assert end.outcome is Outcome.LOST
+    assert end.error.kind == "NotAllocated"
+    await server.until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+async def test_the_number_of_children_follows_the_limit(server):
+    allocated = Allocated(server)
+    version = server.introduce(PID)
+
+    await allocated.warm(version, 1)
+    await allocated.warm(version, 3)
+    await allocated.warm(version, 2)
+
+    assert len({result(await allocated.call()) for _ in range(9)}) <= 2
