@@ -11,7 +11,7 @@ import pytest
 from runyard.sdk.client import Client, ServerUnreachable, StateChanged
 from runyard.sdk.client.shapes import RunLines
 from tests.cli.conftest import SHOP
-from tests.support.house import running_house, runyard
+from tests.support.house import House, running_house, runyard
 
 PATIENT = """
 import time
@@ -193,3 +193,29 @@ def test_a_server_is_found_by_the_environment_alone(tmp_path: Path) -> None:
 
     assert by_address.returncode == 0, by_address.stderr
     assert '"acme"' in by_folder.stdout
+
+
+def test_a_fresh_server_prints_one_link_that_makes_the_first_user(tmp_path: Path) -> None:
+    """No user and no password comes with Runyard: whoever starts it lets the first one in."""
+    with running_house(tmp_path / "data") as house:
+        first = the_link(house)
+        assert f"{house.url}/console/set-up/" in first
+        assert house.json("user", "list") == []
+    with running_house(tmp_path / "data") as house:
+        second = the_link(house)
+        assert second.rpartition("/")[2] != first.rpartition("/")[2]
+        assert house.run("user", "create", "ann@example.com").returncode == 0
+        refused = house.run("user", "setup-link")
+        assert refused.returncode == 6
+    with running_house(tmp_path / "data") as house:
+        assert not any("/console/set-up/" in line for line in house.printed)
+        assert any(line.endswith("/console") for line in house.printed)
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            assert first.rpartition("/")[2].encode() not in path.read_bytes()
+
+
+def the_link(house: House) -> str:
+    house.until_printed("Ctrl-C")
+    [line] = [line.strip() for line in house.printed if "/console/set-up/" in line]
+    return line

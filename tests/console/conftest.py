@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from runyard.engine.logins import Origin
+from runyard.engine.passwords import Passwords
 from runyard.model.companies import Company
 from runyard.model.tokens import Role
 from runyard.model.users import Grant, User
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         uses = getattr(item, "fixturenames", ())
         if HERE in item.path.parents and "place" in uses:
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+_hashes: list[str] = []
+
+
+async def hash_of_good() -> str:
+    """What is stored of the password: hashed once, for hashing takes its time on purpose."""
+    if not _hashes:
+        _hashes.append(await Passwords().hash(GOOD))
+    return _hashes[0]
 
 
 @dataclass
@@ -78,7 +89,10 @@ class Place:
         where = None if everywhere else self.company.id
         grants = () if role is None else (Grant(company_id=where, role=role),)
         email = f"user{next(_numbers)}@example.com"
-        return await self.server.engine.users.create(email, grants=grants, password=GOOD)
+        engine = self.server.engine
+        user = await engine.users.create(email, grants=grants)
+        await engine._store.users.set_password(user.id, await hash_of_good(), engine.clock.now())
+        return await engine.users.load(email)
 
     async def signed_in(self, role: Role | None = None, *, everywhere: bool = False) -> Visitor:
         """Such a user, signed in."""

@@ -244,13 +244,13 @@ async def test_what_is_no_form_is_refused(
 
 
 async def test_behind_tls_the_cookie_belongs_to_this_host_alone(place: Place) -> None:
-    """Uvicorn takes a trusted proxy's word; here the public address says it."""
+    """Here a proxy adds it, and the public address says so; see the walk-through for our own."""
     from runyard.console.cookies import login_cookie
     from runyard.web.house import House
     from runyard.web.requests import Request
 
     house = House(engine=place.server.engine, public_url="https://runyard.example", life="x")
-    scope = {"type": "http", "scheme": "http", "headers": [], "method": "GET"}
+    scope = {"scheme": "http", "headers": [], "method": "GET", "query_string": b""}
     request = Request(house, {}, scope, None)
 
     [(_, cookie)] = login_cookie(request, "s" * 43, place.server.engine.logins.lasting)

@@ -2,10 +2,13 @@
 
 import re
 
+import msgspec
 import pytest
 
 from runyard.console.door import ROUTES
+from runyard.model.ids import WorkerId
 from runyard.model.tokens import Permission, Role
+from runyard.model.workers import Worker, WorkerState
 from runyard.web.routing import Route
 from tests.console.conftest import GOOD, SAME_SITE, Place
 
@@ -390,3 +393,106 @@ async def test_workers_are_listed_for_those_whom_they_serve(place: Place) -> Non
 
     assert page.status_code == 200
     assert "<h1>Workers</h1>" in page.text
+
+
+# ---------------------------------------------------------------- workers
+
+
+async def a_worker(place: Place, name: str, *, own: bool, **changes: object) -> Worker:
+    """The row of a worker on another machine."""
+    engine = place.server.engine
+    number = await place.server.engine._store.reserve_ids(1)
+    worker = Worker(
+        id=WorkerId(number),
+        company_id=place.company.id if own else None,
+        name=name,
+        state=WorkerState.REQUEST,
+        version="1",
+        host="secret-host",
+        os="Linux",
+        address="192.0.2.9",
+        slots=4,
+        labels=("gpu",),
+        created_at=engine.clock.now(),
+        last_seen_at=None,
+        draining=False,
+    )
+    return await engine._store.workers.register(msgspec.structs.replace(worker, **changes))
+
+
+async def state_of(place: Place, worker: Worker) -> WorkerState | None:
+    views = await place.server.engine.workers.list()
+    return next((view.worker.state for view in views if view.worker.id == worker.id), None)
+
+
+async def test_an_administrator_decides_about_the_own_workers(place: Place) -> None:
+    worker = await a_worker(place, f"own of {place.company.slug}", own=True)
+    admin = await place.signed_in(Role.ADMINISTRATOR)
+    path = f"/console/companies/{place.company.slug}/workers/{worker.id}"
+
+    page = (await admin.get("/console/workers")).text
+    allowed = await admin.post(f"{path}/allow")
+    state = await state_of(place, worker)
+    await admin.post(f"{path}/drain")
+    draining = (await admin.get("/console/workers")).text
+    await admin.post(f"{path}/lock")
+    locked = await state_of(place, worker)
+    removed = await admin.post(f"{path}/remove")
+
+    assert f'action="{path}/allow"' in page
+    assert f'action="{path}/lock"' in page
+    assert "secret-host" in page
+    assert allowed.headers["location"] == "/console/workers?said=worker-allowed"
+    assert (state, locked) == (WorkerState.ALLOWED, WorkerState.LOCKED)
+    assert "Draining" in draining
+    assert "Resume" in draining
+    assert removed.headers["location"] == "/console/workers?said=worker-removed"
+    assert await state_of(place, worker) is None
+
+
+async def test_nobody_decides_about_the_workers_of_others(place: Place) -> None:
+    other = await place.server.engine.companies.create(f"{place.company.slug}-w")
+    shared = await a_worker(place, f"shared of {place.company.slug}", own=False)
+    foreign = await a_worker(
+        place, f"foreign of {place.company.slug}", own=True, company_id=other.id
+    )
+    admin = await place.signed_in(Role.ADMINISTRATOR)
+    page = (await admin.get("/console/workers")).text
+    own_path = f"/console/companies/{place.company.slug}/workers"
+
+    assert shared.name in page
+    assert foreign.name not in page
+    assert f"{shared.id}/allow" not in page
+    for path, status in (
+        (f"{own_path}/{shared.id}/allow", 404),
+        (f"{own_path}/{foreign.id}/allow", 404),
+        (f"/console/companies/{other.slug}/workers/{foreign.id}/allow", 404),
+        (f"/console/workers/{shared.id}/allow", 403),
+    ):
+        assert (await admin.post(path)).status_code == status, path
+    assert await state_of(place, shared) is WorkerState.REQUEST
+    assert await state_of(place, foreign) is WorkerState.REQUEST
+
+
+async def test_the_host_of_a_shared_worker_is_the_installations_business(place: Place) -> None:
+    shared = await a_worker(place, f"host of {place.company.slug}", own=False, host="the-host")
+    viewer, everywhere = (
+        await place.signed_in(Role.VIEWER),
+        await place.signed_in(Role.VIEWER, everywhere=True),
+    )
+
+    pages = [(await visitor.get("/console/workers")).text for visitor in (viewer, everywhere)]
+
+    assert [shared.name in page for page in pages] == [True, True]
+    assert ["the-host" in page for page in pages] == [False, True]
+
+
+async def test_a_worker_named_like_the_id_of_another_is_not_taken_for_it(place: Place) -> None:
+    wanted = await a_worker(place, f"wanted of {place.company.slug}", own=False)
+    posing = await a_worker(place, str(wanted.id), own=False)
+    admin = await place.signed_in(Role.ADMINISTRATOR, everywhere=True)
+
+    await admin.post(f"/console/workers/{wanted.id}/allow")
+
+    assert await state_of(place, wanted) is WorkerState.ALLOWED
+    assert await state_of(place, posing) is WorkerState.REQUEST

@@ -1,5 +1,6 @@
 """A first day at a real browser, as the article about the Remote API walks through it."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from playwright.async_api import Browser, Page, expect
 
 from runyard.server.app import Server
 from tests.support.browser import visiting
+from tests.support.certificates import Authority
+from tests.support.fleet import a_remote_worker, a_worker_token
 from tests.support.server import running_server
 
 GOOD = "correct horse battery"
@@ -167,3 +170,46 @@ async def test_a_copied_token_is_on_the_clipboard(browser: Browser, server: Serv
         assert (
             copied == await page.get_by_role("textbox", name="Remote control token").input_value()
         )
+
+
+async def test_a_worker_that_asks_is_allowed(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    over = asyncio.Event()
+    token = await a_worker_token(server, joins=False)
+
+    async def work() -> None:
+        async with a_remote_worker(server.url, token, tmp_path):
+            await over.wait()
+
+    async with visiting(browser, server.url) as (page, _), asyncio.TaskGroup() as group:
+        group.create_task(work())
+        await set_up(page, server)
+        await page.get_by_role("link", name="Workers").click()
+        row = page.get_by_role("row", name="remote")
+        await expect(row.get_by_text("Request", exact=True)).to_be_visible()
+
+        await row.get_by_role("button", name="Allow").click()
+
+        await expect(page.get_by_text("The worker is allowed")).to_be_visible()
+        await expect(row.get_by_text("Online", exact=True)).to_be_visible()
+        over.set()
+
+
+async def test_behind_tls_the_login_is_a_cookie_of_this_host_alone(
+    browser: Browser, memory_path: Path, tmp_path: Path
+) -> None:
+    Authority(tmp_path).server("localhost")
+    pem = str(tmp_path / "localhost.pem")
+    tls = {"tls_cert": pem, "tls_key": pem}
+    async with (
+        running_server(memory_path, **tls) as server,
+        visiting(browser, server.url) as (page, _),
+    ):
+        await set_up(page, server)
+
+        cookies = {cookie["name"]: cookie for cookie in await page.context.cookies()}
+
+        login = cookies["__Host-runyard-login"]
+        assert (login["secure"], login["httpOnly"], login["sameSite"]) == (True, True, "Lax")
+        assert login["path"] == "/"

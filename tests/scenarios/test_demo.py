@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 from tests.support.house import COMMAND, environment, runyard
 
 CHAPTERS = (
@@ -50,9 +52,13 @@ def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> No
         env=environment({}),
     ) as demo:
         assert demo.stdout is not None
+        said = ""
         for line in demo.stdout:
+            said += line
             if line.startswith("Ctrl-C"):
                 break
+        link = said.partition("/console/set-up/")
+        page = httpx.get(link[0].rpartition(" ")[2] + link[1] + link[2].split()[0], trust_env=False)
         listed = runyard(
             "task", "list", "--json", "--company", "demo", "--data", str(tmp_path / "data")
         )
@@ -61,6 +67,8 @@ def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> No
 
         assert demo.wait(COMMAND) == 0, rest
     assert '"Zip code"' in listed.stdout
+    assert "Its console is at http" in said
+    assert "You are the first one here" in page.text
     assert "The server has stopped." in rest
 
 

@@ -29,7 +29,6 @@ SAID: Mapping[str, str] = {
     "worker-allowed": "The worker is allowed: it gets runs from now on.",
     "worker-locked": "The worker is locked: it gets no more runs.",
     "worker-draining": "The worker finishes what it has begun, and takes nothing new.",
-    "worker-resumed": "The worker takes runs again.",
     "worker-removed": "The worker is removed.",
 }
 """What a page may say about the change that led to it: nothing else of its address is shown."""
