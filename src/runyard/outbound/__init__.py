@@ -8,6 +8,7 @@ client sends all requests, and it is careful by default:
     networks    which addresses are not the public internet's, each with the rule that says so
     names       the one look at DNS for a connection
     guard       connects to exactly the addresses that were looked at, whatever DNS says later
+    connections what is kept open between requests
     client      redirects, each judged like a first address; limits to time, size and pace
     base        the contract: what the engine may ask for, without knowing how it is done
 

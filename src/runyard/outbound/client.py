@@ -17,12 +17,10 @@ import httpcore
 from runyard.model.errors import OutboundFailed
 from runyard.outbound.addresses import Allowances, WebAddress, read_redirect
 from runyard.outbound.base import OutboundAnswer, OutboundLimits, OutboundRequest
+from runyard.outbound.connections import Connections
 from runyard.outbound.guard import GuardedNetwork, refuse
 from runyard.outbound.names import Names, SystemNames
 
-_MOST_CONNECTIONS = 256
-_MOST_IDLE = 64
-_IDLE_SECONDS = 15.0
 _GRACE_SECONDS = 10.0
 """A body may take so long before its pace counts."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -55,7 +53,7 @@ class OutboundClient:
         self._system_names = SystemNames()
         self._names = names or self._system_names
         self._trust = trust
-        self._pool: httpcore.AsyncConnectionPool | None = None
+        self._kept: Connections | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,8 +65,8 @@ class OutboundClient:
         traceback: TracebackType | None,
     ) -> None:
         self._system_names.close()
-        if self._pool is not None:
-            await self._pool.aclose()
+        if self._kept is not None:
+            await self._kept.close()
 
     def refuse(self, address: WebAddress) -> None:
         """Raise AddressRefused where the address itself shows that it may not be visited."""
@@ -84,60 +82,66 @@ class OutboundClient:
     @asynccontextmanager
     async def stream(self, request: OutboundRequest) -> AsyncIterator["Incoming"]:
         """Send it and read the answer in parts."""
-        async with self._connections(request.allowed) as pool:
+        async with self._connections(request.allowed) as connections:
             ends_at = asyncio.get_running_loop().time() + request.limits.total.total_seconds()
-            answer, address = await self._followed(pool, request, ends_at)
-            try:
-                yield Incoming(answer, address, request.limits, ends_at)
-            finally:
-                await answer.aclose()
+            at, headers = request.address, dict(request.headers)
+            for _ in range(1 + request.limits.redirects):
+                async with _answered(connections, request, at, headers, ends_at) as answer:
+                    location = headers_of(answer).get("location")
+                    is_last = request.method != "GET" or not request.limits.redirects
+                    if is_last or answer.status not in _REDIRECTS or location is None:
+                        yield Incoming(answer, at, request.limits, ends_at)
+                        return
+                there = read_redirect(at, location)
+                if not there.is_same_origin(at):
+                    headers = {n: v for n, v in headers.items() if n.lower() not in _NOT_FOR_OTHERS}
+                at = there
+            most = request.limits.redirects
+            raise OutboundFailed(f"{request.address.shown} redirects more than {most} times")
 
     @asynccontextmanager
-    async def _connections(self, extra: Allowances) -> AsyncIterator[httpcore.AsyncConnectionPool]:
+    async def _connections(self, extra: Allowances) -> AsyncIterator[Connections]:
         """Kept connections; where more is allowed than usual, some for this request alone, so that
         nobody else ever finds such a connection open.
         """
         if not extra.entries:
-            if self._pool is None:
-                self._pool = self._new_pool(self._allowed)
-            yield self._pool
+            if self._kept is None:
+                self._kept = self._new_connections(self._allowed)
+            yield self._kept
             return
-        async with self._new_pool(self._allowed + extra) as pool:
-            yield pool
+        connections = self._new_connections(self._allowed + extra)
+        try:
+            yield connections
+        finally:
+            await connections.close()
 
-    def _new_pool(self, allowed: Allowances) -> httpcore.AsyncConnectionPool:
+    def _new_connections(self, allowed: Allowances) -> Connections:
         if self._trust is None:
             self._trust = system_trust()
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._trust,
-            max_connections=_MOST_CONNECTIONS,
-            max_keepalive_connections=_MOST_IDLE,
-            keepalive_expiry=_IDLE_SECONDS,
-            network_backend=GuardedNetwork(self._names, allowed),
-        )
+        return Connections(GuardedNetwork(self._names, allowed), self._trust)
 
-    async def _followed(
-        self, pool: httpcore.AsyncConnectionPool, request: OutboundRequest, ends_at: float
-    ) -> tuple[httpcore.Response, WebAddress]:
-        """The answer after redirects, its body unread, and where it comes from."""
-        at, headers = request.address, dict(request.headers)
-        left = request.limits.redirects if request.method == "GET" else 0
-        while True:
-            with told(at, request.limits):
-                async with asyncio.timeout_at(ends_at):
-                    answer = await pool.handle_async_request(_asked(request, at, headers))
-            location = headers_of(answer).get("location")
-            if answer.status not in _REDIRECTS or location is None or not request.limits.redirects:
-                return answer, at
+
+@asynccontextmanager
+async def _answered(
+    connections: Connections,
+    request: OutboundRequest,
+    at: WebAddress,
+    headers: Mapping[str, str],
+    ends_at: float,
+) -> AsyncIterator[httpcore.Response]:
+    """One request and the head of its answer; what is not read of the body goes with the connection."""
+    where = (at.scheme.encode(), at.host.encode(), at.port)
+    connection = await connections.take(where)
+    try:
+        with told(at, request.limits):
+            async with asyncio.timeout_at(ends_at):
+                answer = await connection.handle_async_request(_asked(request, at, headers))
+        try:
+            yield answer
+        finally:
             await answer.aclose()
-            if not left:
-                most = request.limits.redirects
-                raise OutboundFailed(f"{request.address.shown} redirects more than {most} times")
-            left -= 1
-            there = read_redirect(at, location)
-            if not there.is_same_origin(at):
-                headers = {n: v for n, v in headers.items() if n.lower() not in _NOT_FOR_OTHERS}
-            at = there
+    finally:
+        await connections.give_back(where, connection)
 
 
 class Incoming:
@@ -210,7 +214,6 @@ def _asked(
         "connect": limits.connect.total_seconds(),
         "read": pause,
         "write": pause,
-        "pool": limits.total.total_seconds(),
     }
     return httpcore.Request(
         request.method,
@@ -232,7 +235,7 @@ def told(at: WebAddress, limits: OutboundLimits) -> Iterator[None]:
     except (httpcore.ReadTimeout, httpcore.WriteTimeout):
         seconds = limits.pause.total_seconds()
         raise OutboundFailed(f"{at.shown} is silent for {seconds:g} s") from None
-    except (TimeoutError, httpcore.PoolTimeout):
+    except TimeoutError:
         seconds = limits.total.total_seconds()
         raise OutboundFailed(f"{at.shown} takes longer than {seconds:g} s") from None
     except httpcore.ConnectError as error:
