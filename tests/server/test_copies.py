@@ -3,10 +3,12 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import psycopg
 import pytest
@@ -22,11 +24,13 @@ from runyard.stores.backup_format import (
     BackupNotFound,
     BackupUnderWay,
 )
-from runyard.stores.backup_writer import new_backup
+from runyard.stores.backup_writer import Origin, new_backup
 from runyard.stores.base import ClaimedRun
-from runyard.stores.migrations import SchemaTooNew
+from runyard.stores.migrations import SchemaTooNew, load_migrations
+from runyard.stores.sqlite import transfer as sqlite
 from runyard.stores.sqlite.database import CannotOpen
-from runyard.stores.transfer import PlaceTaken, ServerRunning
+from runyard.stores.sqlite.writer import migrate, open_database
+from runyard.stores.transfer import PlaceTaken, SchemaTooOld, ServerRunning
 from tests.server.copying import contents, fill, filled, in_folder, seed_empty_tables, silent, take
 from tests.stores.builders import ACME, NOW, World, a_finish
 from tests.support.postgres import PostgresServer
@@ -195,6 +199,86 @@ async def test_an_original_and_two_restores_of_it_never_deal_the_same_token(
 async def the_incarnation(settings: Settings) -> int:
     async with open_store(settings) as store:
         return store.incarnation
+
+
+def an_old_backup(folder: Path, target: Path) -> None:
+    """What the first release would have written of a store with one company."""
+    folder.mkdir()
+    with ExitStack() as opened:
+        books = {}
+        for name, (file, migrations) in FIRST_FILES.items():
+            db = opened.enter_context(closing(open_database(str(folder / file))))
+            migrate(db, load_migrations(SQLITE / migrations)[:1])
+            books[name] = sqlite._Book(db)
+        books[sqlite.MAIN].db.execute(A_COMPANY, (b"u" * 16,))
+        backup = opened.enter_context(new_backup(target))
+        origin = Origin(
+            release="0.0.1",
+            taken_at=NOW,
+            schemas={"sqlite": 1, "sqlite_logs": 1, "postgres": 1},
+            takes_files=False,
+        )
+        backup.write(sqlite.SqliteSource(folder, books), origin, silent)
+
+
+FIRST_FILES = {
+    sqlite.MAIN: ("runyard.db", "migrations"),
+    sqlite.LOGS: ("logs.db", "log_migrations"),
+}
+SQLITE = Path(sqlite.__file__).parent
+A_COMPANY = """
+INSERT INTO companies VALUES (7, ?, 'old', 'Old', 'UTC', 1, 50, 86400000000, 1000, 1, 1700000000000000)
+"""
+
+
+async def test_a_backup_of_an_older_release_is_brought_forward(
+    place: Settings, memory_path: Path
+) -> None:
+    """R14, R15: as a database is."""
+    an_old_backup(memory_path / "old", memory_path / "backup")
+
+    restore(place, memory_path / "backup", silent)
+
+    async with open_store(place) as store:
+        [company] = await store.companies.list()
+        assert (await store.statistics()).schema_version > 1
+    assert company.slug == "old"
+    take(place, memory_path / "current")
+
+
+async def test_a_store_of_an_older_release_is_to_be_brought_forward_first(
+    settings: Settings, place: Settings, memory_path: Path
+) -> None:
+    await filled(settings)
+    execute(settings, "DELETE FROM migrations WHERE number = (SELECT max(number) FROM migrations)")
+
+    with pytest.raises(SchemaTooOld, match="runyard db migrate"):
+        take(settings, memory_path / "backup")
+    with pytest.raises(SchemaTooOld, match="runyard db migrate"):
+        move(settings, place, NOW, silent)
+
+
+async def test_a_store_of_a_newer_release_is_left_alone(
+    settings: Settings, place: Settings, memory_path: Path
+) -> None:
+    await filled(settings)
+    execute(settings, "INSERT INTO migrations (number, name) VALUES (99, 'later')")
+
+    with pytest.raises(SchemaTooNew, match="schema 99"):
+        take(settings, memory_path / "backup")
+    with pytest.raises(SchemaTooNew, match="schema 99"):
+        move(settings, place, NOW, silent)
+    assert_empty(place)
+
+
+def execute(settings: Settings, sql: str) -> None:
+    """Do behind the store's back what no store would do."""
+    if settings.database is None:
+        with closing(apsw.Connection(str(settings.data / "runyard.db"))) as db:
+            db.execute(sql).fetchall()
+    else:
+        with psycopg.connect(settings.database) as connection:
+            connection.execute(sql.encode())
 
 
 # ---------------------------------------------------------------- what is refused
