@@ -7,7 +7,7 @@ import pytest
 from runyard.model.ids import WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.base import TOTAL_LIMIT, Position, RunFilter
+from runyard.stores.base import Position, RunFilter
 from tests.stores.builders import (
     ACME,
     GLOBEX,
@@ -230,20 +230,6 @@ async def test_a_company_sees_only_its_runs(world: World) -> None:
 
     assert [run.id for run in page.runs] == [theirs]
     assert (foreign.runs, foreign.total) == ((), 0)
-
-
-async def test_a_total_is_exact_up_to_its_limit(world: World) -> None:
-    task = await world.add_task()
-    await task.start_many(TOTAL_LIMIT)
-    exact = await world.store.runs.page(ACME, ALL, None, 1)
-    await task.start()
-
-    more = await world.store.runs.page(ACME, ALL, None, 1)
-
-    assert (exact.total, exact.total_is_exact) == (TOTAL_LIMIT, True)
-    assert (more.total, more.total_is_exact) == (TOTAL_LIMIT, False)
-    count = await world.store.runs.gate_count(ACME, task.gate)
-    assert count.queued == TOTAL_LIMIT
 
 
 # ---------------------------------------------------------------- counts

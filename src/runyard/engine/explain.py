@@ -14,6 +14,7 @@ from runyard.model.ids import RunId
 from runyard.model.runs import Run
 from runyard.model.states import RunState
 from runyard.model.tasks import Gate, Task
+from runyard.stores.base import MOST_BEFORE
 
 SHOWN_RUNS = 20
 
@@ -110,7 +111,8 @@ class Explain:
             )
         ]
         if ahead:
-            text = f"{ahead} runs of its task are before it in the queue"
+            number = f"{ahead:,} or more" if ahead == MOST_BEFORE else f"{ahead}"
+            text = f"{number} runs of its task are before it in the queue"
             reasons.append(Reason(code="behind", text=text, action="wait, or raise its priority"))
         return reasons
 

@@ -305,11 +305,17 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[Run, ...]
     next: Position | None
     total: int
-    """Exact up to `TOTAL_LIMIT`; beyond that at least this many."""
     total_is_exact: bool
+    """By task, states and causes: always. Under other filters when no more than `TOTAL_LIMIT` runs had
+    to be looked at; otherwise there are at least so many, or were a minute ago.
+    """
 
 
 TOTAL_LIMIT = 10_000
+"""Totals that no counts are kept of are counted so far."""
+
+MOST_BEFORE = 1_000
+"""So many runs, at most, are counted that go before one."""
 
 
 class RunValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -449,10 +455,10 @@ class Runs(Protocol):
         """Gates with at least one queued run (a loose index scan; cost grows with gates, not runs)."""
 
     async def gate_count(self, company: CompanyId, gate: GateId) -> GateCount:
-        """What stands behind a gate; `queued` counts to 10,000 at most."""
+        """What stands behind a gate."""
 
     async def queued_before(self, company: CompanyId, gate: GateId, rank: int, run: RunId) -> int:
-        """How many queued runs of the gate go first; counts to 10,000 at most."""
+        """How many queued runs of the gate go first; counts to `MOST_BEFORE`."""
 
     async def queued_totals(self) -> dict[CompanyId, int]:
         """Queued runs of each company that has any."""

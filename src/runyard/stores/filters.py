@@ -45,6 +45,9 @@ class Branch(msgspec.Struct, frozen=True):
 
     index: str
     condition: str
+    """What the index can tell."""
+    rest: str = "1 = 1"
+    """What has to be looked at row by row."""
     column: str = ""
     """If there are choices: the index's column whose every code is a range of its own."""
     choices: Sequence[int] = ()
@@ -128,10 +131,12 @@ class _Compiler:
             return []
         if wanted.restarted_from is not None:
             return [
-                self._branch("runs_restarted", (_COMPANY, "restarted_from"), *self._any_state())
+                self._branch("runs_restarted", (_COMPANY, "restarted_from"), "", *self._any_state())
             ]
         if wanted.schedule_id is not None:
-            return [self._branch("runs_of_schedule", (_COMPANY, "schedule_id"), *self._any_state())]
+            return [
+                self._branch("runs_of_schedule", (_COMPANY, "schedule_id"), "", *self._any_state())
+            ]
         if wanted.by_end:
             return self._by_end()
         if wanted.worker_id is not None:
@@ -151,21 +156,18 @@ class _Compiler:
     def _by_end(self) -> list[Branch]:
         if not self._states & _FINAL:
             return []
-        return [self._branch("runs_by_end", (_COMPANY,), *self._any_state())]
+        return [self._branch("runs_by_end", (_COMPANY,), "", *self._any_state())]
 
     def _of_worker(self) -> list[Branch]:
         found = []
-        if self._states & _FINAL:
-            found.append(self._branch("runs_of_worker", ("worker_id",), _ENDED, *self._any_state()))
-        if self._states - _FINAL - {_RUNNING}:
+        if causes := self._end_causes():
             found.append(
-                self._branch(
-                    "runs_tried_of_worker",
-                    ("worker_id",),
-                    "state <> 4 AND state < 6",
-                    *self._any_state(),
-                )
+                _each(self._branch("runs_of_worker", ("worker_id",), _ENDED), "cause", causes)
             )
+        if self._states - _FINAL - {_RUNNING}:
+            condition = "state <> 4 AND state < 6"
+            states = self._any_state()
+            found.append(self._branch("runs_tried_of_worker", ("worker_id",), condition, *states))
         if _RUNNING in self._states:
             found.append(self._running())
         return found
@@ -202,17 +204,23 @@ class _Compiler:
 
     # ------------------------------------------------------------ conditions
 
-    def _branch(self, index: str, keys: Sequence[str], *more: str) -> Branch:
-        """A range of an index that begins with these keys; the order follows, unless it has none."""
+    def _branch(self, index: str, keys: Sequence[str], part: str = "", *rest: str) -> Branch:
+        """A range of an index that begins with these keys, is in the list's order unless it has no
+        keys, and holds runs of which `part` is true.
+        """
         order = "finished_at" if self._wanted.by_end else "created_at"
         held = {*keys, order} if keys else set()
-        conditions = [
-            f"{column if column in held else f'{column} + 0'} {comparison}"
-            for column, comparison in [(_COMPANY, "= :company_id"), *self._conditions]
-        ]
+        told, looked_at = [part] if part else [], list(rest)
+        for column, comparison in [(_COMPANY, "= :company_id"), *self._conditions]:
+            if column in held:
+                told.append(f"{column} {comparison}")
+            elif column == _COMPANY and keys:
+                told.append(f"{column} + 0 {comparison}")
+            else:
+                looked_at.append(f"{column} + 0 {comparison}")
         if self._after is not None:
-            conditions.append(f"({order}, id) < (:after_at, :after_id)")
-        return Branch(index, " AND ".join([*conditions, *more]))
+            told.append(f"({order}, id) < (:after_at, :after_id)")
+        return Branch(index, " AND ".join(told), " AND ".join(looked_at) or "1 = 1")
 
     def _any_state(self) -> list[str]:
         """The wanted states and causes, where no index tells them apart."""

@@ -14,10 +14,10 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Answer, Piece
 
-_BRANCHES, _CONDITION, _CHOICES, _ORDER = (
-    f"%({name})s" for name in ("branches", "condition", "choices", "order")
+_BRANCHES, _CONDITION, _REST, _CHOICES, _ORDER = (
+    f"%({name})s" for name in ("branches", "condition", "rest", "choices", "order")
 )
-_NAMED = re.compile(r":([a-z_]+)")
+_NAMED, _PARAMETER = re.compile(r":([a-z_]+)"), r"%(\1)s::bigint"
 
 
 class PostgresDatabase:
@@ -95,5 +95,8 @@ def bind_listing(
 def _branch(text: str, part: Branch) -> str:
     condition = f"{part.condition} AND {part.column} = choice" if part.choices else part.condition
     choices = ",".join(str(code) for code in part.choices) or "0"
-    condition = _NAMED.sub(r"%(\1)s::bigint", condition)
-    return text.replace(_CHOICES, f"'{{{choices}}}'").replace(_CONDITION, condition)
+    return (
+        text.replace(_CHOICES, f"'{{{choices}}}'")
+        .replace(_CONDITION, _NAMED.sub(_PARAMETER, condition))
+        .replace(_REST, _NAMED.sub(_PARAMETER, part.rest))
+    )

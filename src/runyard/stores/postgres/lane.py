@@ -54,7 +54,7 @@ class Lane:
 
     async def open(self) -> None:
         """Connect. Raises what connecting raises."""
-        self._link = await self._connector.open_link(FOR_WRITING)
+        self._link = await self._connect()
 
     async def close(self) -> None:
         """Let go. What is under way ends soon, though perhaps not well."""
@@ -170,6 +170,10 @@ class Lane:
 
     # ------------------------------------------------------------ a lost connection
 
+    async def _connect(self) -> Link:
+        """A connection that counts runs in rows of this lane."""
+        return await self._connector.open_link((*FOR_WRITING, f"SET runyard.lane = {self._id}"))
+
     async def _was_committed(self, group: Group) -> bool:
         """What became of a group whose connection broke. Asked until the database answers, or the
         lane is closed: then nobody knows, and StorageUnavailable says so.
@@ -200,7 +204,7 @@ class Lane:
         back_off = _FIRST_BACK_OFF
         while not self._is_closing:
             try:
-                self._link = await self._connector.open_link(FOR_WRITING)
+                self._link = await self._connect()
             except (psycopg.Error, DatabaseRefused):
                 if patience is not None and loop.time() - began > patience.total_seconds():
                     return False

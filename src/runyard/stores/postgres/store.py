@@ -198,6 +198,7 @@ async def _open(connector: Connector, shapes: Mapping[str, Shape]) -> Opening:
             "DELETE FROM lanes WHERE id < %s",
             ((incarnation - _KEPT_INCARNATIONS) * _LANES_AN_OPENING,),
         )
+        await connection.execute(shapes["fold_counts"].prepared.sql)
         version = connection.info.parameter_status("server_version") or "unknown"
     finally:
         await connection.close()

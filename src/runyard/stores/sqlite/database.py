@@ -13,9 +13,10 @@ from runyard.stores.base import WriteClass
 from runyard.stores.filters import Listing
 from runyard.stores.migrations import Migration
 from runyard.stores.queries import Query
+from runyard.stores.sqlite.counting import RECOVER
 from runyard.stores.sqlite.link import WriterLink, decode_welcome
 from runyard.stores.sqlite.readers import Readers
-from runyard.stores.sqlite.writer import RECOVER, UNAVAILABLE, Hello, Welcome
+from runyard.stores.sqlite.writer import UNAVAILABLE, Hello, Welcome
 from runyard.stores.tables.pieces import CLAIM, Answer, Piece, Row, WriteRefused
 
 MOST_PIECES_WAITING = 5000
@@ -49,7 +50,10 @@ def numbered(query: Query) -> str:
 def list_text(query: str, branch: str, listing: Listing) -> str:
     """The text of a list: each range of each branch is told its index, as no statistics are kept."""
     ranges = [
-        branch.rstrip("\n;").replace(":index", part.index).replace(":condition", condition)
+        branch.rstrip("\n;")
+        .replace(":index", part.index)
+        .replace(":rest", part.rest)
+        .replace(":condition", condition)
         for part in listing.branches
         for condition in part.ranges()
     ]

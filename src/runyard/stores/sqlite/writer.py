@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import apsw
@@ -24,6 +25,7 @@ import msgspec
 
 from runyard.stores.migrations import Migration, SchemaTooNew, missing_migrations
 from runyard.stores.sqlite.claims import claim_runs, recover_claim
+from runyard.stores.sqlite.counting import RECOVER, Counting
 from runyard.stores.sqlite.pipe import BlockingPipe
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
@@ -32,9 +34,6 @@ UNAVAILABLE = "unavailable"
 """The kind of error that says nothing about the piece: a full disk, a file that became read-only."""
 REFUSED = "refused"
 """The kind of error that a piece has earned itself."""
-
-RECOVER = "recover_claim"
-"""In place of `claim_runs` when a claim is sent again to another writer."""
 
 _STRATEGIES = {"claim_runs": claim_runs, RECOVER: recover_claim}
 _IDLE_MILLISECONDS = 1000
@@ -81,6 +80,7 @@ class Writer:
     def __init__(self, db: apsw.Connection, queries: Mapping[str, str]) -> None:
         self._db = db
         self._queries = queries
+        self._counting = Counting(db, queries)
         self._is_flushing = True
         self._wal_pages = 0
         db.set_wal_hook(self._note_wal)
@@ -115,6 +115,7 @@ class Writer:
         self._choose_flushing(is_relaxed=is_relaxed)
         self._db.execute("BEGIN IMMEDIATE")
         answers = [self._run_piece(piece) for piece in pieces]
+        self._counting.settle()
         self._db.execute("COMMIT")
         return answers
 
@@ -124,19 +125,26 @@ class Writer:
             if follows >= 0:
                 accepted = {row[0] for row in answers[follows]}
                 rows = [row for row in rows if row[0] in accepted]  # noqa: PLW2901
-            if query in _STRATEGIES:
-                answer: Rows = _STRATEGIES[query](self._db, self._queries, rows[0])
-            elif len(rows) == 1:
-                answer = self._db.execute(self._queries[query], rows[0]).fetchall()
+            if self._counting.is_watched(query):
+                answer = self._counting.watch(partial(self._execute, query, rows))
             else:
-                answer = self._db.executemany(self._queries[query], rows).fetchall()
+                answer = self._execute(query, rows)
+                self._counting.note(query, rows, answer)
             answers.append(answer)
             if len(answer) < needs:
                 answers.extend([] for _ in range(len(statements) - len(answers)))
                 break
         return answers
 
+    def _execute(self, query: str, rows: Rows) -> Rows:
+        if query in _STRATEGIES:
+            return _STRATEGIES[query](self._db, self._queries, rows[0])
+        if len(rows) == 1:
+            return self._db.execute(self._queries[query], rows[0]).fetchall()
+        return self._db.executemany(self._queries[query], rows).fetchall()
+
     def _roll_back(self) -> None:
+        self._counting.forget()
         # A full disk may have ended the transaction already.
         if self._db.in_transaction:
             with contextlib.suppress(apsw.Error):

@@ -17,7 +17,7 @@ from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId
 from runyard.model.runs import Attempt, Change, Run, RunError
 from runyard.model.states import FINAL_STATES, RunState
 from runyard.stores.base import (
-    TOTAL_LIMIT,
+    MOST_BEFORE,
     Beginning,
     Blobs,
     Breach,
@@ -42,6 +42,7 @@ from runyard.stores.base import (
 from runyard.stores.codes import (
     CAUSE_CODES,
     CAUSES,
+    FIRST_FINAL_CODE,
     OUTCOME_CODES,
     OUTCOMES,
     STATE_CODES,
@@ -57,6 +58,7 @@ from runyard.stores.codes import (
 from runyard.stores.filters import Listing, listing_of
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
+from runyard.stores.tables.totals import Totals
 from runyard.stores.tables.values import are_inline, keep_value, load_value
 
 _ROW_SIZE = 300
@@ -72,6 +74,7 @@ class RunTable:
         self._db = db
         self._logs = logs
         self._blobs = blobs
+        self._totals = Totals(db)
 
     def _enqueue(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
         """Enqueue a piece; a refusal reaches whoever awaits it, not whoever calls."""
@@ -325,16 +328,16 @@ class RunTable:
         limit: int,
     ) -> RunPage:
         """Runs newest first."""
-        rows, total = await asyncio.gather(
+        rows, (total, is_exact) = await asyncio.gather(
             self._page(company, listing_of(filter, after), limit + 1),
-            self._count(company, listing_of(filter), TOTAL_LIMIT + 1),
+            self._totals.total(company, filter),
         )
         runs = tuple(run_from(row) for row in rows[:limit])
         return RunPage(
             runs=runs,
             next=filter.position_of(runs[-1]) if len(rows) > limit else None,
-            total=min(total, TOTAL_LIMIT),
-            total_is_exact=total <= TOTAL_LIMIT,
+            total=total,
+            total_is_exact=is_exact,
         )
 
     async def _page(self, company: CompanyId, listing: Listing, limit: int) -> list[Row]:
@@ -344,33 +347,25 @@ class RunTable:
             "page_of_runs", "page_branch", listing, company_id=company, limit=limit
         )
 
-    async def _count(self, company: CompanyId, listing: Listing, limit: int) -> int:
-        if not listing.branches:
-            return 0
-        [(count,)] = await self._db.listed(
-            "count_of_runs", "count_branch", listing, company_id=company, limit=limit
-        )
-        return int(count)
-
     async def occupied_gates(self) -> list[GateId]:
         """Gates with at least one queued run."""
         return [GateId(row[0]) for row in await self._db.all("occupied_gates")]
 
     async def gate_count(self, company: CompanyId, gate: GateId) -> GateCount:
         """What stands behind a gate."""
-        row = await self._db.one("gate_count", company_id=company, gate_id=gate, limit=TOTAL_LIMIT)
+        row = await self._db.one("gate_count", company_id=company, gate_id=gate)
         queued, leased = row or (0, 0)
         return GateCount(gate_id=gate, queued=queued, leased=leased)
 
     async def queued_before(self, company: CompanyId, gate: GateId, rank: int, run: RunId) -> int:
-        """How many queued runs of the gate go first; counts to 10,000 at most."""
+        """How many queued runs of the gate go first; counts to 1,000 at most."""
         row = await self._db.one(
             "queued_before",
             company_id=company,
             gate_id=gate,
             rank=rank,
             run_id=run,
-            limit=TOTAL_LIMIT,
+            limit=MOST_BEFORE,
         )
         return int(row[0]) if row else 0
 
@@ -381,8 +376,11 @@ class RunTable:
 
     async def state_counts(self, company: CompanyId) -> dict[RunState, int]:
         """How many runs are in each non-final state."""
-        rows = await self._db.all("state_counts", company_id=company)
-        return {STATES[state]: count for state, count in rows}
+        counts: Counter[RunState] = Counter()
+        for state, _, count in await self._db.all("kept_counts", company_id=company):
+            if state < FIRST_FINAL_CODE and count:
+                counts[STATES[state]] += count
+        return dict(counts)
 
     async def gate_loads(self, company: CompanyId) -> list[GateLoad]:
         """What stands behind each gate of a company."""

@@ -87,21 +87,21 @@ SELECT * FROM (:branches) AS found
  ORDER BY :order DESC, id DESC
  LIMIT :limit;
 
--- name: count_of_runs(branches, limit)$
--- How many, up to the limit.
-SELECT count(*) FROM (:branches LIMIT :limit) AS found;
+-- name: count_of_runs(branches, limit)^
+-- How many were looked at, up to the limit, and how many of them fit.
+SELECT count(*), coalesce(sum(fits), 0)::bigint FROM (:branches LIMIT :limit) AS found;
 
--- name: page_branch(choices, condition, order, limit)
+-- name: page_branch(choices, condition, rest, order, limit)
 -- One range of an index for each choice, or one alone. Planned once, however many there are.
 (SELECT found.*
    FROM unnest(:choices::smallint[]) AS choice
   CROSS JOIN LATERAL (SELECT * FROM runs
-                       WHERE :condition
+                       WHERE :condition AND :rest
                        ORDER BY :order DESC, id DESC
                        LIMIT :limit) AS found);
 
--- name: count_branch(choices, condition)
-(SELECT 1 FROM unnest(:choices::smallint[]) AS choice JOIN runs ON :condition);
+-- name: count_branch(choices, condition, rest)
+(SELECT (:rest)::integer AS fits FROM unnest(:choices::smallint[]) AS choice JOIN runs ON :condition);
 
 -- name: occupied_gates()
 -- From gate to gate along the queue's index: as many steps as gates, however many runs wait.
@@ -113,10 +113,9 @@ WITH RECURSIVE gate (id) AS (
 )
 SELECT id FROM gate WHERE id IS NOT NULL;
 
--- name: gate_count(company_id, gate_id, limit)^
-SELECT (SELECT count(*)
-          FROM (SELECT 1 FROM runs
-                 WHERE gate_id = gates.id AND state = 3 LIMIT :limit) AS waiting),
+-- name: gate_count(company_id, gate_id)^
+SELECT (SELECT coalesce(sum(count), 0)::bigint FROM run_counts
+         WHERE company_id = gates.company_id AND task_id = gates.task_id AND state = 3),
        (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4)
   FROM gates
  WHERE id = :gate_id AND company_id = :company_id;
@@ -129,39 +128,30 @@ SELECT count(*)
          LIMIT :limit) AS earlier;
 
 -- name: queued_totals()
-SELECT gates.company_id,
-       sum((SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3))::bigint
-  FROM gates
- GROUP BY gates.company_id;
+SELECT company_id, sum(count)::bigint FROM run_counts WHERE state = 3 GROUP BY company_id;
 
--- name: state_counts(company_id)
--- Gate by gate, so that what waits is counted in the indexes alone.
-WITH counted (state, runs) AS (
-    SELECT 2, (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2)
-      FROM gates WHERE company_id = :company_id
-    UNION ALL
-    SELECT 3, (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3)
-      FROM gates WHERE company_id = :company_id
-    UNION ALL
-    SELECT 4, (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4)
-      FROM gates WHERE company_id = :company_id
-    UNION ALL
-    SELECT state, count(*) FROM runs
-     WHERE company_id = :company_id AND state IN (0, 1, 5)
-       AND state <> 3 AND state <> 4 AND state < 6
-     GROUP BY state
-)
-SELECT state, sum(runs)::bigint FROM counted GROUP BY state HAVING sum(runs) > 0;
+-- name: kept_counts(company_id)
+-- How many runs are in each state, and with which cause.
+SELECT state, cause, sum(count)::bigint FROM run_counts
+ WHERE company_id = :company_id
+ GROUP BY state, cause;
+
+-- name: kept_counts_of_task(company_id, task_id)
+SELECT state, cause, sum(count)::bigint FROM run_counts
+ WHERE company_id = :company_id AND task_id = :task_id
+ GROUP BY state, cause;
 
 -- name: gate_loads(company_id)
 -- For each gate: never begun and waiting (scheduled, queued, on its way to a worker), begun and not
 -- ended, and parked or preparing.
 -- What is between attempts is few, and has an index of its own.
 SELECT gates.id,
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 2)
+       (SELECT coalesce(sum(count), 0)::bigint FROM run_counts
+         WHERE company_id = gates.company_id AND task_id = gates.task_id AND state = 2)
        - (SELECT count(*) FROM runs
            WHERE gate_id = gates.id AND state = 2 AND attempt > 0 AND state >= 2 AND state <= 3),
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 3)
+       (SELECT coalesce(sum(count), 0)::bigint FROM run_counts
+         WHERE company_id = gates.company_id AND task_id = gates.task_id AND state = 3)
        - (SELECT count(*) FROM runs
            WHERE gate_id = gates.id AND state = 3 AND attempt > 0 AND state >= 2 AND state <= 3),
        (SELECT count(*) FROM runs

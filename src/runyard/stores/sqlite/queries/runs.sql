@@ -64,7 +64,7 @@ UPDATE runs
        session_id = NULL,
        logged_errors = logged_errors + :logged_errors
  WHERE id = :run_id AND company_id = :company_id AND state = 4 AND lease_token = :token
-RETURNING id;
+RETURNING id, task_id;
 
 -- name: insert_output(run_id, value, digest, error)!
 INSERT INTO run_outputs (run_id, value, digest, error) VALUES (:run_id, :value, :digest, :error)
