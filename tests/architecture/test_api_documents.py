@@ -4,47 +4,86 @@ Here, and not beside the tests of the APIs, so that `make check` notices a shape
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from runyard.dialects.integray.dialect import Options
+from runyard.dialects.integray.examples import EXAMPLES as REMOTE_EXAMPLES
+from runyard.dialects.integray.routes import RemoteApi
 from runyard.dialects.native.examples import EXAMPLES
 from runyard.dialects.native.routes import ROUTES, openapi_document
 from runyard.web.routing import Route
 
-DOCUMENTS = MappingProxyType({"native": json.loads(openapi_document())})
+Shape = type[msgspec.Struct]
 
 
-def shapes_of(route: Route) -> Iterator[type[msgspec.Struct]]:
+@dataclass(frozen=True)
+class Api:
+    """A door with a document."""
+
+    name: str
+    document: dict[str, Any]
+    routes: Sequence[Route]
+    examples: Mapping[Shape, object]
+
+
+REMOTE = RemoteApi(Options())
+APIS = (
+    Api("native", json.loads(openapi_document()), ROUTES, EXAMPLES),
+    Api("integray", json.loads(REMOTE.openapi_document()), REMOTE.operations, REMOTE_EXAMPLES),
+)
+SHAPES = [(api, shape) for api in APIS for shape in api.examples]
+
+each_api = pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+
+
+def shapes_of(route: Route) -> Iterator[Shape]:
     """What stands in the bodies and answers of a route."""
     for shape in (route.body, route.answer, *route.bodies, *route.answers):
         if shape is not None:
             yield shape
 
 
-@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
-def test_the_document_is_valid(document: Mapping[str, object]) -> None:
-    OPENAPI_31_VALIDATOR.validate(document)
+@each_api
+def test_the_document_is_valid(api: Api) -> None:
+    OPENAPI_31_VALIDATOR.validate(api.document)
 
 
-def test_every_body_and_every_answer_has_an_example() -> None:
+@each_api
+def test_every_operation_has_a_title_and_a_description(api: Api) -> None:
     lacking = [
-        (route.name, shape.__name__)
-        for route in ROUTES
-        for shape in shapes_of(route)
-        if shape not in EXAMPLES
+        (method, path)
+        for path, item in api.document["paths"].items()
+        for method, operation in item.items()
+        if not (operation["summary"] and operation["description"])
     ]
 
     assert lacking == []
 
 
-@pytest.mark.parametrize("shape", EXAMPLES, ids=lambda shape: shape.__name__)
-def test_every_example_fits_its_shape(shape: type[msgspec.Struct]) -> None:
-    encoded = msgspec.json.encode(EXAMPLES[shape])
+@each_api
+def test_every_body_and_every_answer_has_an_example(api: Api) -> None:
+    lacking = [
+        (route.name, shape.__name__)
+        for route in api.routes
+        for shape in shapes_of(route)
+        if shape not in api.examples
+    ]
+
+    assert lacking == []
+
+
+@pytest.mark.parametrize(
+    ("api", "shape"), SHAPES, ids=[f"{a.name}-{s.__name__}" for a, s in SHAPES]
+)
+def test_every_example_fits_its_shape(api: Api, shape: Shape) -> None:
+    encoded = msgspec.json.encode(api.examples[shape])
 
     msgspec.json.decode(encoded, type=shape)
-    shown = DOCUMENTS["native"]["components"]["schemas"][shape.__name__]
-    assert shown["examples"] == [EXAMPLES[shape]]
+    shown = api.document["components"]["schemas"][shape.__name__]
+    assert shown["examples"] == [api.examples[shape]]

@@ -158,7 +158,7 @@ class RemoteApi:
         return Reference(
             name="integray",
             title="Remote API",
-            caption="Steer a company from outside, with its remote control token.",
+            caption="Steer a company with its remote control token. Compatible with the Integray Remote API.",
             document=f"{self.prefix}/openapi.json",
             address=f"/remote-api/{{{SLUG}}}",
         )
