@@ -115,3 +115,13 @@ async def test_use_is_noted_now_and_then(yard: Yard) -> None:
 
     [token] = await yard.engine.tokens.list(yard.company)
     assert token.last_used_at == yard.clock.now()
+
+
+async def test_a_use_is_seen_before_it_is_noted(yard: Yard) -> None:
+    """It took five minutes until a token that had just been used looked so."""
+    secret = await a_secret(yard)
+    await yard.engine.tokens.authenticate(secret)
+
+    [token] = await yard.engine.tokens.list(yard.company)
+
+    assert token.last_used_at == yard.clock.now()

@@ -62,8 +62,10 @@ async def test_a_user_is_found_as_it_was_created(store: Store) -> None:
         has_password=True,
     )
 
+    assert not await store.users.are_there_any()
     assert await store.users.create(user, "hash")
 
+    assert await store.users.are_there_any()
     assert await store.users.find(ANN) == user
     assert await store.users.find_by_email("ann@example.com") == user
     assert await store.users.list() == [user]

@@ -151,8 +151,13 @@ class Logins:
     async def list(self, user: UserId) -> builtins.list[Login]:
         """Where a user is signed in, newest first."""
         now = self._clock.now()
-        logins = await self._store.logins.list(user, now)
+        logins = [self._as_used(login) for login in await self._store.logins.list(user, now)]
         return [login for login in logins if login.last_used_at + self.idle > now]
+
+    def _as_used(self, login: Login) -> Login:
+        """The login with a use of it that is not written down yet."""
+        used_at = self._uses.get(login.id)
+        return login if used_at is None else msgspec.structs.replace(login, last_used_at=used_at)
 
     async def sign_out(self, visit: Visit) -> None:
         """End this login."""

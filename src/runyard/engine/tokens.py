@@ -94,7 +94,7 @@ class Tokens:
 
     async def list_of(self, company: CompanyId | None) -> builtins.list[Token]:
         """Tokens of the company of this id, newest first; of the installation for None."""
-        return await self._store.tokens.list(company)
+        return [self._as_used(token) for token in await self._store.tokens.list(company)]
 
     async def revoke(self, company: CompanyId | None, token: TokenId) -> None:
         """Refuse it from now on; raises TokenNotFound."""
@@ -150,6 +150,13 @@ class Tokens:
         self._known[secret] = _Known(found, now, now)
         self._uses[found.id] = self._clock.now()
         return found
+
+    def _as_used(self, token: Token) -> Token:
+        """The token with a use of it that is not written down yet."""
+        used_at = self._uses.get(token.id)
+        if used_at is None:
+            return token
+        return msgspec.structs.replace(token, last_used_at=used_at)
 
     async def note_uses(self) -> None:
         """Write down when tokens were last used."""

@@ -83,7 +83,7 @@ class Users:
 
     async def are_there_any(self) -> bool:
         """Whether the installation has been set up."""
-        return bool(await self._store.users.list())
+        return await self._store.users.are_there_any()
 
     async def home_company(self, user: User) -> Company | None:
         """The company that a user works in unless another is named; None: the user has none."""

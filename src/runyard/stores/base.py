@@ -645,6 +645,9 @@ class Users(Protocol):
     async def password_hash(self, user: UserId) -> str | None:
         """What the password is verified against; None: the user has none."""
 
+    async def are_there_any(self) -> bool:
+        """Whether there is a user."""
+
     async def list(self) -> list[User]:
         """All users by email."""
 

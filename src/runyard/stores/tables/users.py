@@ -117,6 +117,10 @@ class UserTable:
         row = await self._db.one("find_user", user_id=user)
         return row[4] if row else None
 
+    async def are_there_any(self) -> bool:
+        """Whether there is a user."""
+        return await self._db.one("find_any_user") is not None
+
     async def list(self) -> list[User]:
         """All users by email."""
         grants: defaultdict[int, list[Row]] = defaultdict(list)

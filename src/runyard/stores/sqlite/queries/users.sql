@@ -58,6 +58,9 @@ SELECT id, email, name, home_company_id, password_hash, date_style, clock_style,
        created_at, disabled_at
   FROM users WHERE email = :email;
 
+-- name: find_any_user()^
+SELECT id FROM users LIMIT 1;
+
 -- name: list_users()
 SELECT id, email, name, home_company_id, password_hash, date_style, clock_style, time_zone,
        created_at, disabled_at
