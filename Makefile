@@ -35,7 +35,7 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	@touch $@
 
 # Front-end files come from pinned npm packages; fetched again only when their lock has changed.
-$(ASSETS): assets.lock tools/assets.py | $(READY)
+$(ASSETS): assets.lock tests/console/assets.lock tools/assets.py | $(READY)
 	@$(BIN)/python -m tools.assets
 	@touch $@
 
@@ -76,4 +76,4 @@ lock: venv ## pin every dependency again, in requirements.lock and bootstrap.loc
 	@$(BIN)/python -m tools.lock
 
 clean-venv: ## throw the environment and the fetched front-end files away
-	@rm -rf $(VENV) $(dir $(ASSETS))
+	@rm -rf $(VENV) $(dir $(ASSETS)) tests/console/vendor

