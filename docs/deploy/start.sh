@@ -16,7 +16,7 @@ chosen_database=${RUNYARD_DATABASE:-}
 
 
 main() {
-    mkdir -p "$home"/{a,b,one,two,shared/blobs,log,run}
+    mkdir -p "$home"/{a,b,one,two,shared,log,run}
     chmod 711 "$home" "$home"/one "$home"/two # children of workers have users of their own
     make_master_key
     trap stop EXIT
@@ -42,8 +42,6 @@ make_master_key() {
 }
 
 start_server() { # NAME PORT
-    # The first start makes the blobs folder; here it leads to the one that both share.
-    ln -sfn "$home/shared/blobs" "$home/$1/blobs"
     (
         settings "$here/server.env" "$here/server-$1.env"
         export RUNYARD_DATABASE=${chosen_database:-$RUNYARD_DATABASE}

@@ -45,7 +45,7 @@ def pinned(file: str) -> dict[str, set[str]]:
     return {words[0]: {word for word in words if word.startswith("--hash")} for words in lines}
 
 
-STRATEGIES = {"claims", "peers", "server"}
+STRATEGIES = {"blobs", "claims", "peers", "server"}
 """Groups of queries that belong to how one database claims, commits and is shared, not to the tables
 that both have."""
 

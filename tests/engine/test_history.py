@@ -14,6 +14,7 @@ from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies, RetryPolicy, Task
 from runyard.model.types import Field, Text
 from runyard.stores.base import GateLoad
+from runyard.stores.postgres.store import PostgresStore
 from tests.support.yard import Yard, _no_bytes, a_declaration
 
 MINUTE = timedelta(minutes=1)
@@ -22,9 +23,16 @@ MOMENT = timedelta(milliseconds=30)
 RETRIES = Policies(retry=RetryPolicy(retries=1, jitter=0.0))
 
 
-def delete_blobs(folder: Path) -> None:
-    for blob in folder.glob("blobs/??/*"):
-        blob.unlink()
+def copies_in(folder: Path) -> list[Path]:
+    return list(folder.glob("blobs/??/*"))
+
+
+async def delete_blobs(yard: Yard, folder: Path) -> None:
+    copies = copies_in(folder)
+    if isinstance(yard.store, PostgresStore):
+        await yard.store._shared_blobs._unshare([copy.name for copy in copies], 2**62)
+    for copy in copies:
+        copy.unlink()
 
 
 async def moments(yard: Yard, run: Run) -> list[tuple[RunState, int]]:
@@ -190,7 +198,7 @@ async def test_nobody_starts_runs_of_a_withdrawn_task(yard: Yard) -> None:
 async def test_a_run_whose_input_is_gone_is_not_restarted(yard: Yard, memory_path: Path) -> None:
     await yard.a_task(inputs=(Field(name="text", parameter="text", type=Text()),))
     run = await yard.a_run(input=b'{"text":"%s"}' % (b"x" * 100_000), parked=True)
-    delete_blobs(memory_path)
+    await delete_blobs(yard, memory_path)
 
     with pytest.raises(InputGone):
         await yard.engine.runs.restart(yard.company, str(run.id))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -449,6 +450,21 @@ async def test_what_a_killed_backup_left_is_taken_away_by_the_next(
     assert names_in(memory_path) == ["backup", "data"]
 
 
+async def test_the_blobs_of_postgresql_are_copied_without_any_data_folder(
+    postgres_dsn: str, place: Settings, memory_path: Path
+) -> None:
+    """R15: another server may have taken them in."""
+    settings = read_settings({"data": memory_path / "data", "database": postgres_dsn}, {})
+    await filled(settings)
+    shutil.rmtree(settings.data / "blobs")
+
+    take(settings, memory_path / "backup")
+    restored = restore(place, memory_path / "backup", silent)
+
+    assert restored.carried.missing_blobs == ()
+    assert restored.carried.blobs == 4
+
+
 async def test_a_blob_that_is_gone_or_damaged_is_told_and_stops_nothing(
     settings: Settings, place: Settings, memory_path: Path
 ) -> None:
@@ -456,6 +472,10 @@ async def test_a_blob_that_is_gone_or_damaged_is_told_and_stops_nothing(
     gone, damaged, *_ = sorted((settings.data / "blobs").glob("??/*"))
     gone.unlink()
     flip(damaged, 0)
+    if settings.database is not None:  # where these are copies
+        with psycopg.connect(settings.database) as connection:
+            both = [gone.name, damaged.name]
+            connection.execute("DELETE FROM blob_parts WHERE digest = ANY (%s)", (both,))
 
     manifest = take(settings, memory_path / "backup")
     restored = restore(place, memory_path / "backup", silent)

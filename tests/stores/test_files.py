@@ -1,7 +1,9 @@
 """Files and the blobs behind them."""
 
+import asyncio
 import hashlib
 import os
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from runyard.model.files import StoredFile
 from runyard.model.ids import FileId
 from runyard.stores.base import INLINE_LIMIT, Store
+from runyard.stores.postgres.store import open_postgres
 from tests.stores.builders import ACME, GLOBEX, World, a_finish, later
 from tests.stores.places import Place
 from tests.stores.test_attempts import a_step
@@ -149,3 +152,57 @@ async def test_unfinished_blobs_of_a_dead_server_are_pruned(store: Store, place:
 
     assert list(folder.iterdir()) == []
     await writer.abort()
+
+
+# ---------------------------------------------------------------- several servers
+
+
+@pytest.fixture
+async def pair(postgres_dsn: str, memory_path: Path) -> AsyncIterator[tuple[Store, Store]]:
+    """Two servers of one database, each with a data folder of its own."""
+    stores = [await open_postgres(postgres_dsn, memory_path / name) for name in ("one", "two")]
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()
+
+
+async def test_a_blob_of_one_server_is_read_at_another(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+    data = os.urandom(700_000)
+    writer = await one.blobs.create()
+    await writer.write(data)
+    digest, _ = await writer.commit()
+
+    assert await two.blobs.size(digest) == len(data)
+    assert await all_of(two, digest, 300_000, 5) == data[300_000:300_005]
+    assert await two.blobs.load(digest) == data
+    assert await one.blobs.put(data) == await two.blobs.put(data) == digest
+
+
+async def test_an_empty_blob_is_shared_like_any_other(pair: tuple[Store, Store]) -> None:
+    one, two = pair
+
+    digest = await one.blobs.put(b"")
+
+    assert await two.blobs.load(digest) == b""
+
+
+async def test_a_blob_pruned_at_one_server_is_gone_and_can_be_kept_again(
+    pair: tuple[Store, Store],
+) -> None:
+    one, two = pair
+    digest = await one.blobs.put(b"again and again")
+
+    assert await two.blobs.prune(SOON, set()) == 1
+    assert await two.blobs.load(digest) is None
+    assert await one.blobs.put(b"again and again") == digest
+
+    assert await two.blobs.load(digest) == b"again and again"
+
+
+async def test_many_servers_keep_the_same_bytes_at_once(pair: tuple[Store, Store]) -> None:
+    digests = await asyncio.gather(
+        *(store.blobs.put(b"%d" % (number % 3)) for number in range(30) for store in pair)
+    )
+
+    assert len(set(digests)) == 3

@@ -22,12 +22,12 @@ from runyard.stores.base import (
     Workers,
     WriteClass,
 )
-from runyard.stores.blobs import LocalBlobs
 from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
 from runyard.stores.migrations import load_migrations
 from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
+from runyard.stores.postgres.blobs import SharedBlobs
 from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
 from runyard.stores.postgres.database import PostgresDatabase
 from runyard.stores.postgres.lane import Lane
@@ -72,7 +72,7 @@ class PostgresStore:
         logs: PostgresDatabase,
         readers: Readers,
         peering: Peering,
-        blobs_folder: Path,
+        blobs: SharedBlobs,
         opening: "Opening",
     ) -> None:
         self._db = db
@@ -80,7 +80,8 @@ class PostgresStore:
         self._readers = readers
         self._opening = opening
         self.incarnation = opening.incarnation
-        self.blobs: Blobs = LocalBlobs(blobs_folder, self._digests_in_use)
+        self._shared_blobs = blobs
+        self.blobs: Blobs = blobs
         self.runs: Runs = RunTable(db, logs, self.blobs)
         self.tasks: Tasks = TaskTable(db)
         self.companies: Companies = CompanyTable(db)
@@ -132,10 +133,8 @@ class PostgresStore:
             await self.peering.close()
         await self._db.close()
         await self._logs.close()
+        await self._shared_blobs.close()
         await self._readers.close()
-
-    async def _digests_in_use(self, digests: list[str]) -> set[str]:
-        return {row[0] for row in await self._db.all("digests_in_use", digests=digests)}
 
 
 class Opening:
@@ -150,7 +149,8 @@ class Opening:
 async def open_postgres(url: str, folder: Path) -> PostgresStore:
     """Open the store at a PostgreSQL URL, creating its tables if there are none.
 
-    `folder` is where large values and files are kept; servers that share a database share it too.
+    `folder` is where copies of large values and files are kept, each server's own; the originals are
+    in the database.
     Raises StorageUnavailable when the database cannot be reached, DatabaseRefused when it cannot be
     used, and SchemaTooNew when a newer release wrote it.
     """
@@ -171,7 +171,12 @@ async def open_postgres(url: str, folder: Path) -> PostgresStore:
     db = PostgresDatabase(Writer(lanes, shapes), readers, queries, shapes)
     logs = PostgresDatabase(Writer([log_lane], log_shapes), readers, log_queries, log_shapes)
     peering = PostgresPeering(db, connector, shapes)
-    return PostgresStore(db, logs, readers, peering, folder / "blobs", opening)
+
+    async def in_use(digests: list[str]) -> set[str]:
+        return {row[0] for row in await db.all("digests_in_use", digests=digests)}
+
+    blobs = SharedBlobs(folder / "blobs", in_use, db, connector, queries)
+    return PostgresStore(db, logs, readers, peering, blobs, opening)
 
 
 def _of_lanes(shapes: Mapping[str, Shape]) -> Mapping[str, Shape]:

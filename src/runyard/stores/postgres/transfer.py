@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import time_ns
 from typing import IO, Any, LiteralString, TypeAlias
 
@@ -24,8 +25,9 @@ import psycopg
 from psycopg import sql
 
 from runyard.model.errors import StorageUnavailable
-from runyard.stores.folder import DataFolder
+from runyard.stores.folder import DataFolder, digest_of
 from runyard.stores.migrations import load_migrations
+from runyard.stores.postgres.blobs import PART_SIZE
 from runyard.stores.postgres.connecting import IN_USE, require_new_enough
 from runyard.stores.postgres.schema import migrate_within
 from runyard.stores.queries import load_queries
@@ -44,6 +46,8 @@ from runyard.stores.transfer import (
 )
 
 OWN_TABLES: Mapping[str, str] = {
+    "blobs": "carried as what it is, not as rows",
+    "blob_parts": "the parts of blobs",
     "migrations": "says how this very database came to its schema",
     "lanes": "book of the connections that write to this very database",
     "errands": "what servers that are connected to this very database ask of each other",
@@ -203,7 +207,25 @@ class PostgresSource:
     def blobs(self) -> Iterator[Blob]:
         """Every blob that a row names."""
         with _explained("read"):
-            yield from self._folder.blobs(self._catalogue.digests())
+            elsewhere = []
+            for blob in self._folder.blobs(self._catalogue.digests()):
+                if blob.file is not None:
+                    yield blob
+                else:  # this data folder has no copy, or a damaged one
+                    elsewhere.append(blob.digest)
+            for digest in elsewhere:
+                with TemporaryFile() as file:
+                    yield self._from_database(digest, file)
+
+    def _from_database(self, digest: str, file: IO[bytes]) -> Blob:
+        parts = self._connection.execute(
+            "SELECT data FROM blob_parts WHERE digest = %s ORDER BY number", (digest,)
+        )
+        size = sum(file.write(data) for (data,) in parts)
+        file.seek(0)
+        is_whole = digest_of(file) == digest
+        file.seek(0)
+        return Blob(digest, size, file) if is_whole else Blob(digest, 0, None)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Small files of the data folder."""
@@ -288,11 +310,19 @@ class PostgresTarget:
 
     def has_blob(self, digest: str) -> bool:
         """Whether the blob is in place already."""
-        return self.files.has_blob(digest)
+        found = self._connection.execute("SELECT 1 FROM blobs WHERE digest = %s", (digest,))
+        return found.fetchone() is not None
 
     def put_blob(self, digest: str, file: IO[bytes]) -> None:
-        """Keep a blob durably."""
+        """Keep a blob durably, in the database and as a copy in the data folder."""
         self.files.put_blob(digest, file)
+        file.seek(0)
+        size = number = 0
+        with _explained("written"):
+            while part := file.read(PART_SIZE):
+                self._run("share_part", {"digest": digest, "number": number, "data": part})
+                number, size = number + 1, size + len(part)
+            self._run("share_blob", {"digest": digest, "size": size})
 
     def put_file(self, name: str, content: bytes) -> None:
         """Keep a small file."""
