@@ -12,6 +12,17 @@ ADDRESSES = (
     "/healthz",
     "/metrics",
     "/nowhere",
+    "/",
+    "/console",
+    "/console/login",
+    "/console/companies/acme",
+    "/console/workers/list",
+    "/console/set-up/nobody",
+    "/console/nowhere",
+    "/remote-api/acme",
+    "/remote-api/not a slug",
+    "/api/remote/acme/orchestrator/status",
+    "/api/remote/openapi.json",
     "/console/reference",
     "/console/reference/native",
     "/console/reference/nowhere",
@@ -55,13 +66,16 @@ async def test_no_answer_is_taken_for_another_type(memory_path: Path) -> None:
     ):
         answers = [await anyone.get(address) for address in ADDRESSES]
 
+    pages = 0
     for answer in answers:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         if answer.headers["content-type"].startswith("text/html"):
+            pages += 1
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'; script-src 'self';" in policy
             assert "frame-ancestors 'none'" in policy
             assert "base-uri 'none'" in policy
             assert answer.headers["referrer-policy"] == "same-origin"
             assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert pages > 5

@@ -74,6 +74,7 @@ async def _invite(server: "Server") -> None:
     from runyard.cli.serve import say_how_to_sign_in
 
     console().print(f"\nThe server stays up. Its console is at {server.url}/console", style="bold")
+    console().print(f"Every request can be tried out at {server.url}/console/reference")
     if (link := await server.first_setup_url()) is not None:
         say_how_to_sign_in(link)
     console().print("Ctrl-C stops it and removes its data.")
