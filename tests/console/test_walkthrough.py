@@ -62,9 +62,19 @@ async def test_from_the_set_up_link_to_the_remote_api(browser: Browser, server: 
         link = control.get_by_role("link", name="Open Remote API documentation")
         assert await link.get_attribute("href") == "/remote-api/acme"
 
+        await link.click()
+        await page.get_by_text("Orchestrator", exact=True).first.click()
+        await page.get_by_role("link", name="Get status").first.click()
+        await expect(page.get_by_label("CompanySlug", exact=True)).to_have_value("acme")
+        await page.get_by_label("Authorization", exact=True).fill(secret)
+        await page.get_by_role("button", name="Send API Request").click()
+        answer = page.get_by_role("region").filter(has_text="200 OK")
+        await expect(answer).to_contain_text('"isRunnable": true')
+
         await page.goto("/console/companies/acme")
         assert secret not in await page.content()
         await expect(page.get_by_text(f"ends in {secret[-4:]}")).to_be_visible()
+        await expect(page.get_by_text("not yet")).to_have_count(0)
 
 
 async def test_a_token_is_regenerated_only_after_a_second_look(
