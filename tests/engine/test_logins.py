@@ -1,5 +1,6 @@
 """Logins: let in, slowed down, idle, expired, revoked on every server."""
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -13,6 +14,7 @@ from runyard.model.errors import TooManyLogins, Unauthenticated
 from runyard.model.tokens import Role
 from runyard.model.users import Grant, User
 from runyard.stores.postgres.store import open_postgres
+from tests.support.pair import PATIENCE, opened_pair
 from tests.support.yard import Yard, opened_yard
 
 GOOD = "correct horse battery"
@@ -261,3 +263,23 @@ async def test_what_one_server_revokes_another_refuses_within_a_second(
         two.clock.advance(timedelta(seconds=1))
 
         assert await is_out(two, new.secret)
+
+
+async def test_servers_tell_each_other_who_was_signed_out(
+    postgres_dsn: str, memory_path: Path
+) -> None:
+    """The clock stands still, so that neither looks of its own accord."""
+    async with opened_pair(postgres_dsn, memory_path) as pair:
+        ann = await a_user(pair.here)
+        bob = await pair.here.engine.users.create("bob@example.com", grants=ADMIN, password=GOOD)
+        logins = [await pair.here.engine.logins.open(user, HOME) for user in (ann, bob)]
+        for login in logins:
+            assert not await is_out(pair.there, login.secret)
+
+        await pair.here.engine.logins.sign_out(logins[0].visit)
+        await pair.here.engine.users.disable(bob)
+
+        async with asyncio.timeout(PATIENCE):
+            for login in logins:
+                while not await is_out(pair.there, login.secret):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # noqa: TID251 - news travel in real time

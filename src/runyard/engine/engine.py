@@ -162,8 +162,14 @@ class Engine:
         self.deploys.on_deployed = self.allocations.expect
         self.peers = parts.peers
         self._hearing = Hearing(
-            parts, self.maintenance, self.tokens, self._errands, self.workers.notice
+            parts,
+            self.maintenance,
+            self.tokens,
+            self.logins,
+            self._errands,
+            self.workers.notice,
         )
+        self.logins.on_change = partial(parts.peers.say, Topic.TOKENS)
         self.maintenance.on_look = self._errands.notice
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from runyard.engine.clock import Clock
 from runyard.engine.errands import Errands
 from runyard.engine.foundation import Foundation
+from runyard.engine.logins import Logins
 from runyard.engine.maintenance import Maintenance
 from runyard.engine.news import LoggedLines, News, Progress, Topic
 from runyard.engine.tokens import Tokens
@@ -27,6 +28,7 @@ class Hearing:
         foundation: Foundation,
         maintenance: Maintenance,
         tokens: Tokens,
+        logins: Logins,
         errands: Errands,
         notice_workers: Callable[[], None],
     ) -> None:
@@ -38,6 +40,7 @@ class Hearing:
         self._errands = errands
         self._maintenance = maintenance
         self._tokens = tokens
+        self._logins = logins
         self._notice_workers = notice_workers
         self._wakeup = asyncio.Event()
         self._topics = Topic(0)
@@ -60,6 +63,7 @@ class Hearing:
     def _hear_of(self, topics: Topic) -> None:
         if topics & Topic.TOKENS:
             self._tokens.forget()
+            self._logins.forget()
         if topics & (Topic.TOKENS | Topic.WORKERS | Topic.ALL):
             self._notice_workers()
         if topics & (Topic.ERRANDS | Topic.ALL):
@@ -79,6 +83,7 @@ class Hearing:
     def missed(self) -> None:
         """News may have been lost: look at everything."""
         self._tokens.forget()
+        self._logins.forget()
         self._watch.missed()
         self._notice_workers()
         self._topics |= Topic.ALL

@@ -2,12 +2,13 @@
 
 The browser holds an opaque random secret; the database its SHA-256. A login ends when it has not
 been used for a while, at its last moment however much it is used, and at once when it is revoked:
-by signing out, by a new password, or everywhere at once. On a shared database what other servers
-revoke is noticed within a second.
+by signing out, by a new password, or everywhere at once. Servers that share a database tell each
+other, and look for themselves after a second in case they were not told.
 """
 
 import builtins
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -90,7 +91,9 @@ class Logins:
         self._known: dict[str, _Known] = {}
         self._uses: dict[LoginId, datetime] = {}
         self._changes = 0
-        users.on_change = self.forget
+        users.on_change = self._changed
+        self.on_change: Callable[[], None] = _nobody_listens
+        """Called when a login was revoked here, or what somebody may do has changed."""
 
     async def sign_in(self, email: str, password: str, origin: Origin) -> NewLogin:
         """A new login; raises Unauthenticated, TooManyLogins."""
@@ -162,12 +165,12 @@ class Logins:
     async def sign_out(self, visit: Visit) -> None:
         """End this login."""
         await self._store.logins.revoke(visit.user.id, visit.login.id, self._clock.now())
-        self.forget()
+        self._changed()
 
     async def sign_out_everywhere(self, user: UserId, kept: LoginId | None = None) -> None:
         """End every login of a user, but for one that may be kept."""
         await self._store.logins.revoke_all(user, self._clock.now(), kept)
-        self.forget()
+        self._changed()
 
     async def note_uses(self) -> None:
         """Write down when logins were last used."""
@@ -180,6 +183,10 @@ class Logins:
         self._changes += 1
         for known in self._known.values():
             known.is_doubted = True
+
+    def _changed(self) -> None:
+        self.forget()
+        self.on_change()
 
     def _is_stale(self, known: _Known) -> bool:
         age = self._clock.monotonic() - known.known_at
@@ -215,3 +222,7 @@ class Logins:
             renewed = await self._passwords.hash(password)
             await self._store.users.refresh_password_hash(user.id, renewed, stored)
         return user
+
+
+def _nobody_listens() -> None:
+    pass

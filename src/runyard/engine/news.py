@@ -30,7 +30,7 @@ class Topic(IntFlag):
     DIRECTORY = 8
     """Companies, tasks, versions or gates."""
     TOKENS = 16
-    """A token was revoked."""
+    """A token or a login was revoked, or what a user may do has changed."""
     ERRANDS = 32
     """Something is asked of a server, or answered, or given back."""
     WORKERS = 64
