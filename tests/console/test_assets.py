@@ -89,7 +89,7 @@ def test_another_content_has_another_address(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_not_fetched_is_told_by_name(tmp_path: Path) -> None:
-    with pytest.raises(AssetMissing, match=r"elements\.js is missing.*make venv"):
+    with pytest.raises(AssetMissing, match=r"elements\.js is missing.*tools.assets"):
         Assets(tmp_path / "vendor").address("elements.js")
 
 
@@ -104,7 +104,7 @@ async def test_a_page_without_its_files_says_how_to_get_them(
 
     assert page.status_code == 503
     assert "elements.css is missing" in page.text
-    assert "make venv" in page.text
+    assert "python -m tools.assets" in page.text
 
 
 def test_styles_and_scripts_of_ours_name_no_other_host() -> None:

@@ -41,8 +41,8 @@ class AssetMissing(Busy):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the front-end file {name} is missing from this installation; from a checkout, "
-            "`make venv` fetches it"
+            f"the front-end file {name} is missing from this installation; in a checkout, "
+            "`.venv/bin/python -m tools.assets` fetches it"
         )
 
 
