@@ -190,7 +190,7 @@ class Convoy:
 
 def join_token(client: Client) -> str:
     """The secret of a token with which workers come allowed."""
-    return client.create_token(kind="worker", name="join").secret
+    return client.create_token(kind="worker", name="join", joins=True).secret
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pytest
 
+from runyard.gateway.conversation import Visitor
 from runyard.gateway.gateway import Gateway
-from runyard.gateway.link import Visitor
 from runyard.model.tokens import Token
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,

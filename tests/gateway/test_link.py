@@ -6,7 +6,7 @@ import json
 import msgspec
 import pytest
 
-from runyard.gateway.link import Visitor
+from runyard.gateway.conversation import Visitor
 from runyard.model.errors import CodeRefused, NoWorker
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
@@ -246,7 +246,7 @@ async def test_a_file_of_a_run_that_is_not_the_workers_is_refused_and_forgotten(
     await door.yard.a_task()
     run = await assigned(door, await door.worker(name="other"))
     theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
-    link = door.gateway.accept(ours, Visitor(address="", token=None))
+    conversation = door.gateway.accept(ours, Visitor(address="", token=None))
     line = Line(theirs)
     line.say(hello())
     await line.hears(frames.Welcome)
@@ -256,7 +256,8 @@ async def test_a_file_of_a_run_that_is_not_the_workers_is_refused_and_forgotten(
     line.say(frames.FilePart(1, b"def", last=True))
     await door.yard.turned()
 
-    assert link._transfers == {}
+    assert conversation.link is not None
+    assert conversation.link._transfers == {}
     assert stored.file_id is None
     assert "lease" in stored.detail
     assert await door.yard.engine.files.list(door.yard.company.id, 10) == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runyard.model.ids import CompanyId, FileId, RunId, SessionId, VersionId
+from runyard.model.ids import AllocationId, CompanyId, FileId, RunId, SessionId, VersionId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol import codec, frames
@@ -53,7 +53,28 @@ FROM_WORKER = [
     frames.FilePart(1, b"\x00\xff", last=True),
     frames.Goodbye("detail"),
 ]
+FROM_WORKER += [
+    frames.Warmed(
+        allocation_id=AllocationId(1), version_id=VersionId(2), children=3, memory=4, error=None
+    ),
+    frames.CallEnded(
+        run_id=RunId(1),
+        version_id=VersionId(2),
+        outcome=Outcome.RETURNED,
+        begun_at=AT,
+        finished_at=AT,
+        output=b'{"a":1}',
+    ),
+]
+
 FROM_SERVER = [
+    frames.Warm(
+        allocation_id=AllocationId(1),
+        version_id=VersionId(2),
+        children=3,
+        deadline=timedelta(seconds=60),
+    ),
+    frames.Call(AllocationId(1), RunId(2), "public", b'{"a":1}'),
     frames.Welcome(
         protocol=2,
         session_id=SessionId(1),
@@ -63,6 +84,7 @@ FROM_SERVER = [
     frames.Pending(timedelta(seconds=3), "detail"),
     frames.Refusal("token", "detail"),
     frames.Renewed(3),
+    frames.Recorded((LEASE,)),
     frames.Introduction(
         version_id=VersionId(1),
         company_id=CompanyId(1),

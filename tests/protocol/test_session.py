@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,10 +97,82 @@ def test_a_heartbeat_without_an_answer_tells_that_nobody_listens():
     worker, server = joined()
 
     beat = worker.heartbeat(0, Monotonic(3))
-    assert worker.is_deaf
+    worker.heartbeat(0, Monotonic(4))
+    assert worker.deaf_at == 6
     worker.receive(server.receive(beat, Monotonic(4)), Monotonic(5))
 
-    assert not worker.is_deaf
+    assert worker.deaf_at == 7
+
+
+KEYED = msgspec.structs.replace(WELCOME, key="secret")
+RESUMED = msgspec.structs.replace(KEYED, session_id=SessionId(2), resumed=True)
+
+
+def broken(now=0.0, *, heard_at=None):
+    """The standing of a worker whose connection broke."""
+    worker, server = WorkerSession(), ServerSession()
+    server.receive(worker.greet(HELLO, Monotonic(now)), Monotonic(now))
+    worker.receive(server.welcome(KEYED, Monotonic(now)), Monotonic(now))
+    if heard_at is not None:
+        beat = worker.heartbeat(0, Monotonic(heard_at))
+        worker.receive(server.receive(beat, Monotonic(heard_at)), Monotonic(heard_at))
+    worker.end()
+    return worker.standing
+
+
+def test_a_session_outlives_its_connection_until_its_leases_end():
+    standing = broken(heard_at=3)
+
+    assert (standing.session_id, standing.key) == (1, "secret")
+    assert standing.give_up_at == 3 + (LEASE - LEASE_MARGIN).total_seconds()
+    assert WorkerSession(standing=standing).give_up_at == standing.give_up_at
+
+
+def test_trying_to_come_back_renews_nothing_and_being_welcomed_does():
+    worker, server = WorkerSession(standing=broken()), ServerSession()
+    server.receive(worker.greet(HELLO, Monotonic(6)), Monotonic(7))
+    assert worker.give_up_at == (LEASE - LEASE_MARGIN).total_seconds()
+
+    worker.receive(server.welcome(RESUMED, Monotonic(7)), Monotonic(7.5))
+
+    assert worker.give_up_at == 6 + (LEASE - LEASE_MARGIN).total_seconds()
+    assert worker.standing.session_id == 2
+
+
+def test_a_connection_that_breaks_before_the_welcome_leaves_the_standing_as_it_was():
+    standing = broken(heard_at=3)
+    worker = WorkerSession(standing=standing)
+    worker.greet(HELLO, Monotonic(5))
+
+    worker.end()
+
+    assert worker.standing == standing
+
+
+def test_a_refusal_ends_the_session_for_its_worker_too():
+    worker, server = WorkerSession(standing=broken()), ServerSession()
+    server.receive(worker.greet(HELLO, Monotonic(1)), Monotonic(1))
+
+    worker.receive(server.refuse("lapsed", "too late"), Monotonic(1))
+
+    assert worker.standing is None
+
+
+@pytest.mark.parametrize("standing", [None, "asked for"])
+def test_a_welcome_answers_what_was_asked(standing):
+    worker, server = WorkerSession(standing=broken() if standing else None), ServerSession()
+    server.receive(worker.greet(HELLO, Monotonic(1)), Monotonic(1))
+
+    with pytest.raises(ProtocolViolation):
+        worker.receive(server.welcome(KEYED if standing else RESUMED, Monotonic(1)), Monotonic(1))
+
+
+def test_without_a_key_nothing_is_gone_on_with():
+    worker, _ = joined()
+
+    worker.end()
+
+    assert worker.standing is None
 
 
 def test_nothing_may_be_said_before_the_welcome():

@@ -251,5 +251,8 @@ class HandWorker:
     def close(self, detail: str) -> None:
         """The server ends the conversation."""
 
+    def recorded(self, runs: Sequence[tuple[RunId, int]]) -> None:
+        """What it reported is on disk."""
+
     def refuse(self, code: str, detail: str) -> None:
         """It may not execute any more."""

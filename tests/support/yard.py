@@ -96,6 +96,9 @@ class HandWorker:
     def close(self, detail: str) -> None:
         self.is_closed = True
 
+    def recorded(self, runs: Sequence[tuple[RunId, int]]) -> None:
+        """What it reported is on disk."""
+
     def refuse(self, code: str, detail: str) -> None:
         self.refusal = code
         self.is_closed = True

@@ -40,6 +40,8 @@ from runyard.protocol.frames import (
     LogLines,
     Recall,
     Recalled,
+    Recorded,
+    Renewed,
     Start,
     Step,
     StepDone,
@@ -71,17 +73,32 @@ class Server:
         self.lose_steps = False
         self.takes_files = True
         self.refuses_files = ""
+        self.key = ""
+        """With which the worker may come back."""
+        self.hellos: list[Hello] = []
+        self.void: tuple[Lease, ...] = ()
+        self.records = True
+        self.confirms = False
+        """Whether heartbeats are answered."""
+        self.said_again: list[End] = []
         self._changed = asyncio.Event()
         self._next_run = 1000
         self._next_version = 1
         self._request = 0
-        end.listen(self._receive, self._closed)
+        self.connect(end)
+
+    def connect(self, end: ServerEnd) -> None:
+        """There is a connection, the first or another one."""
+        self.end = end
+        self.is_closed = False
+        end.listen(self._receive, lambda detail: self._closed(end))
 
     # ------------------------------------------------------------ from the worker
 
-    def _closed(self, detail: str) -> None:
-        self.is_closed = True
-        self._changed.set()
+    def _closed(self, end: ServerEnd) -> None:
+        if end is self.end:
+            self.is_closed = True
+            self._changed.set()
 
     def _receive(self, frames: list[FromWorker]) -> None:
         self.frames.extend(frames)
@@ -91,27 +108,37 @@ class Server:
 
     def _note(self, frame: FromWorker) -> None:  # noqa: C901 - one match
         match frame:
-            case Hello():
+            case Hello(resume=resume):
+                self.hellos.append(frame)
                 self.say(
                     Welcome(
                         protocol=2,
                         session_id=SessionId(1),
                         lease=self.lease,
-                        heartbeat=self.lease / 3,
+                        heartbeat=self.lease / 4,
+                        key=self.key,
+                        resumed=resume is not None,
+                        void=self.void if resume is not None else (),
                     )
                 )
+            case Heartbeat(_, number) if self.confirms:
+                self.say(Renewed(number))
             case Capacity(runs):
                 self.capacity = runs
             case Begun(starts):
                 for start in starts:
-                    assert start.run_id not in self.ends
+                    assert start.run_id not in self.ends or self.key
                     self.starts[start.run_id] = start
             case Ended(ends):
                 for end in ends:
-                    assert end.run_id not in self.ends
+                    assert end.run_id not in self.ends or self.key
+                    if end.run_id in self.ends:
+                        self.said_again.append(end)
                     self.ends[end.run_id] = end
+                if self.key and self.records:
+                    self.say(Recorded(tuple(Lease(end.run_id, end.token) for end in ends)))
             case LogLines():
-                assert frame.run_id not in self.ends, "lines after the end"
+                assert frame.run_id not in self.ends or self.key, "lines after the end"
                 self.lines.setdefault(frame.run_id, []).extend(frame.lines)
                 self.dropped[frame.run_id] = self.dropped.get(frame.run_id, 0) + frame.dropped
             case BlobWanted():

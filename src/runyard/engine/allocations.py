@@ -267,6 +267,14 @@ class Allocations:
         if children or kept.version_id is not None:
             kept.version_id = version
 
+    def leave(self, session: Session) -> None:
+        """Nothing is kept warm by this session any more."""
+        session.kept.clear()
+        for kept in self._by_id.values():
+            if kept.session is session:
+                kept.forget_session()
+        self.expect()
+
     def expect(self) -> None:
         """Something has changed that decides where allocations are kept."""
         self._wakeup.set()
@@ -379,7 +387,7 @@ class Allocations:
 
 
 def _may_keep(session: Session) -> bool:
-    return session.is_open and session.is_ready and not session.draining
+    return session.is_reachable and session.is_ready and not session.draining
 
 
 def refuse_unfit(options: AllocationOptions) -> None:

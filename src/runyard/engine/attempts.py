@@ -63,6 +63,8 @@ class Attempts:
         self._logbook = logbook
         self._watch = foundation.watch
         self._ends: list[tuple[HeldRun, AttemptEnd]] = []
+        self._receipts: dict[tuple[RunId, int], Session] = {}
+        """Whom to tell once an end is recorded."""
         self._recorded = 0
         """Ends that were recorded, or given up, since the start."""
         self._recording = 0
@@ -90,14 +92,25 @@ class Attempts:
 
     def ended(self, session: Session, ends: Sequence[AttemptEnd]) -> None:
         """Attempts are over."""
+        unwanted = []
         for end in ends:
+            lease = (end.run_id, end.token)
+            if session.is_resumable and lease in self._receipts:
+                self._receipts[lease] = session  # said again while it is being recorded
+                continue
             held = self._held(session, end.run_id, end.token)
-            if held is not None:
+            if held is None:
+                unwanted.append(lease)
+            else:
+                if session.is_resumable:
+                    self._receipts[lease] = session
                 held.ending = True
                 held.is_handed_back = session.draining
                 del session.held[end.run_id]
                 self._beginnings.pop(end.run_id, None)
                 self._ends.append((held, end))
+        if unwanted and session.is_resumable:
+            session.port.recorded(unwanted)
         self._ends_wakeup.set()
         self._dispatcher.notice_room()
 
@@ -108,6 +121,10 @@ class Attempts:
         held = self._held(session, run, token)
         if held is None:
             return
+        if lines:
+            if lines[-1].number <= held.last_line:  # said again after a connection broke
+                return
+            held.last_line = lines[-1].number
         self._logbook.add(held, lines, dropped)
 
     def progressed(
@@ -209,9 +226,22 @@ class Attempts:
             self._recording = len(ends)
             if ends:
                 await self._record_until_done(ends)
+                self._tell_recorded(ends)
             self._recorded += self._recording
             self._recording = 0
             self._tell_settled()
+
+    def _tell_recorded(self, ends: Sequence[tuple[HeldRun, AttemptEnd]]) -> None:
+        """Tell those who would say these ends again that there is no need to."""
+        if not self._receipts:
+            return
+        told: dict[Session, list[tuple[RunId, int]]] = {}
+        for _, end in ends:
+            lease = (end.run_id, end.token)
+            if (session := self._receipts.pop(lease, None)) is not None:
+                told.setdefault(session, []).append(lease)
+        for session, leases in told.items():
+            session.port.recorded(leases)
 
     def _tell_settled(self) -> None:
         if not self._settling:

@@ -179,11 +179,11 @@ class Calls:
             found[1].answer.set_result((end, version))
 
     def lost(self, session: Session) -> None:
-        """The session that kept these calls is gone."""
+        """The session that kept these calls is gone, or its worker is cut off and has ended them."""
         for run, (holder, call) in tuple(self._under_way.items()):
             if holder is session:
                 self._lose(run, call, "its worker disappeared")
-        self.allocations.expect()
+        self.allocations.leave(session)
 
     async def kill(self, company: CompanyId, task: TaskId) -> list[RunId]:
         """End the calls of a task that execute now; those of which no code executes any more."""

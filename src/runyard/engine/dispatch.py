@@ -328,7 +328,9 @@ class Dispatcher:
         leaving = [
             run
             for run in claimed
-            if session.is_open and (gate := known.get(run.gate_id)) is not None and gate.is_open
+            if session.is_reachable
+            and (gate := known.get(run.gate_id)) is not None
+            and gate.is_open
         ]
         for version, company in unknown:
             session.port.introduce(version, company)

@@ -47,6 +47,7 @@ from runyard.engine.peers import Peers
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.engine.reach import Reach
 from runyard.engine.remote_control import RemoteControl
+from runyard.engine.resuming import Claimed, Reconciled, Resuming
 from runyard.engine.run_lists import RunLists
 from runyard.engine.runs import Runs
 from runyard.engine.schedules import Schedules
@@ -66,6 +67,8 @@ from runyard.outbound.base import Nowhere, Outbound
 from runyard.stores.base import Store, StoreStatistics
 from runyard.telemetry import WORKER_CONNECTED, emit
 
+MOST_PER_SLOT = 100
+"""Runs that a worker may hold for each of its slots."""
 DEFAULT_LEASE = timedelta(seconds=10)
 
 
@@ -106,7 +109,7 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """What Runyard decides."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - the parts, one by one
         self,
         store: Store,
         clock: Clock,
@@ -148,7 +151,8 @@ class Engine:
         self.actors = Actors(store)
         self.doctor = Doctor(parts, self._keys)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)
-        self.workers = Workers(parts, steering, self.maintenance.lose)
+        self._resuming = resuming = Resuming(parts, attempts, calls.lost)
+        self.workers = Workers(parts, steering, resuming, self.maintenance.lose)
         self.overview = Overview(store, clock, self.workers)
         self._errands = Errands(parts, steering, self.runs)
         self._loops: asyncio.Task[None] | None = None
@@ -267,13 +271,41 @@ class Engine:
         """A worker is gone: its begun runs are lost, the others go back into the queue."""
         await self.maintenance.lose(session, detail)
 
+    def cut_off(self, session: Session, detail: str) -> None:
+        """A worker's connection broke; it may come back until its leases end."""
+        self._resuming.cut_off(session, detail)
+
+    async def resume(self, port: WorkerPort, hello: WorkerHello, claim: Claimed) -> Session:
+        """The session with which a worker goes on. Its port is `port`, or that of its last connection
+        to this server. `reconcile` follows. Raises SessionLapsed.
+        """
+        session = await self._resuming.resume(port, hello, claim)
+        self.workers.notice()
+        return session
+
+    def reconcile(self, session: Session, claim: Claimed, asked: frozenset[RunId]) -> Reconciled:
+        """Bring together what a session holds and what its worker has."""
+        return self._resuming.reconcile(session, claim, asked)
+
+    async def put_back(self, reconciled: Reconciled) -> None:
+        """Put what is not at the worker back into the queue."""
+        await self._resuming.put_back(reconciled)
+
+    def must_renew(self, session: Session) -> bool:
+        """Whether a worker may count on its leases only once they are renewed in the database."""
+        return self._parts.sessions.must_renew(session)
+
+    async def renew(self, session: Session) -> None:
+        """Renew the leases of a worker that has just been heard."""
+        await self._parts.sessions.keep(session)
+
     def hear(self, session: Session) -> None:
         """A sign of life."""
         self._parts.sessions.hear(session)
 
     def set_capacity(self, session: Session, runs: int) -> None:
-        """How many runs the worker holds at most, begun or not."""
-        session.capacity = runs
+        """How many runs the worker holds at most, begun or not; as many as it can have use for."""
+        session.capacity = max(0, min(runs, session.worker.slots * MOST_PER_SLOT))
         if not session.is_ready:
             session.is_ready = True
             self.allocations.expect()

@@ -111,6 +111,10 @@ class Files:
         """Bytes of a blob; None when there is none."""
         return await self._store.blobs.size(digest)
 
+    async def has_blob(self, company: CompanyId, digest: str) -> bool:
+        """Whether a bundle or a file of the company is this blob."""
+        return await self._store.files.has_blob(company, digest)
+
     def blob(self, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a blob (a bundle, a file) in parts."""
         return self._store.blobs.read(digest, offset)

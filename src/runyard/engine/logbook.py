@@ -108,12 +108,36 @@ class Logbook:
         """The entry with its lines numbered within their run: after those of earlier attempts."""
         held, lines = entry.held, entry.lines
         if held.lines_before is None:
-            held.lines_before = await self._store.logs.last_number(held.company_id, held.run_id)
+            await self._find_place(held)
         if before := held.lines_before:
             lines = tuple([replace(line, number=line.number + before) for line in lines])
+        if held.is_taken_over:
+            lines = tuple([line for line in lines if line.number > held.lines_kept])
         return LogChunk(
             company_id=held.company_id, run_id=held.run_id, lines=lines, dropped=entry.dropped
         )
+
+    async def _find_place(self, held: HeldRun) -> None:
+        """Where the lines of this attempt begin within their run."""
+        last = await self._store.logs.last_number(held.company_id, held.run_id)
+        held.lines_before = last
+        if held.is_taken_over and last:  # some of them may be this attempt's
+            held.lines_kept = last
+            held.lines_before = await self._last_before_attempt(held, last)
+
+    async def _last_before_attempt(self, held: HeldRun, last: int) -> int:
+        """Number of the last line that earlier attempts left; attempts follow each other."""
+        low, high = 0, last
+        while low < high:
+            middle = (low + high) // 2
+            [line] = await self._store.logs.read(
+                held.company_id, held.run_id, at_least=LogLevel.TRACE, after=middle, limit=1
+            )
+            if line.attempt > held.attempt:
+                high = middle
+            else:
+                low = line.number
+        return low
 
     async def run(self) -> None:
         """Keep pending lines every now and then, until cancelled."""

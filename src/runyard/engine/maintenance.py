@@ -103,7 +103,10 @@ class Maintenance:
         """Put right what an earlier life of this server left: its sessions are over."""
         if self._store.is_shared:  # before any lease is reckoned by this clock
             await self._follow_clock()
-        await self._store.workers.expire_sessions(self._clock.now(), self._sessions.server)
+        now, server = self._clock.now(), self._sessions.server
+        await self._store.workers.expire_sessions(now, server)
+        # The others' workers may come back to this life of the server as long as their leases last.
+        await self._store.workers.shorten_sessions(server, now + self._sessions.lease)
         await self.rescue()
         await self.look_at_gates()
 
@@ -173,12 +176,15 @@ class Maintenance:
             held=len(held),
             detail=detail,
         )
-        await until_done(
+        was_open = await until_done(
             self._clock,
             "close session",
             lambda: self._store.workers.close_session(session.id, self._clock.now()),
         )
-        await self._give_back(session, held)
+        if was_open:
+            await self._give_back(session, held)
+        else:  # its worker has gone on at another server; what it left here nobody holds
+            await self.rescue()
 
     async def rescue(self) -> int:
         """See to running runs whose session is over; how many there were."""
@@ -250,7 +256,7 @@ class Maintenance:
         return self._sessions.silent()
 
     async def _renew_busy(self) -> None:
-        if busy := [s for s in self._sessions if s.held or s.kept]:
+        if busy := [s for s in self._sessions if s.must_last and not s.is_cut_off]:
             await self._sessions.renew(busy)
 
     async def _rescue_expired(self) -> None:

@@ -6,6 +6,10 @@ that a worker came through is a `WorkerPort`; the engine never knows which one.
 """
 
 import asyncio
+import contextlib
+import hashlib
+import hmac
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,7 +20,14 @@ from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
 from runyard.engine.peers import Peers
 from runyard.model.companies import Company
-from runyard.model.errors import NoWorker, WorkerLocked, WorkerNameInUse, WorkerNotAllowed
+from runyard.model.errors import (
+    Busy,
+    NoWorker,
+    SessionLapsed,
+    WorkerLocked,
+    WorkerNameInUse,
+    WorkerNotAllowed,
+)
 from runyard.model.ids import (
     AllocationId,
     CompanyId,
@@ -55,6 +66,12 @@ class HeldRun(msgspec.Struct):
     """What it last said of its progress, while that is not written yet."""
     lines_before: int | None = None
     """Log lines that earlier attempts left; None until this attempt logs."""
+    last_line: int = 0
+    """Number of the last line of this attempt that has come; a worker may say lines again."""
+    lines_kept: int = 0
+    """Of a run that was taken over: number of its last line that is kept already."""
+    is_taken_over: bool = False
+    """Whether it began under another session: lines of this attempt may be kept already."""
     is_handed_back: bool = False
     """Its worker was asked to leave and ran out of time: losing it is nobody's failure."""
     ending: bool = False
@@ -98,6 +115,8 @@ class WorkerHello(msgspec.Struct, frozen=True, kw_only=True):
     """By which token it was let in; None: it is part of this server."""
     allowed: bool = False
     """Whether it comes allowed (the one that is part of a server, or with a token that joins)."""
+    is_resumable: bool = False
+    """Whether it may come back on another connection."""
 
 
 class WorkerPort(Protocol):
@@ -108,6 +127,9 @@ class WorkerPort(Protocol):
 
     def assign(self, runs: Sequence[AssignedRun]) -> None:
         """Hand it claimed runs, in order."""
+
+    def recorded(self, runs: Sequence[tuple[RunId, int]]) -> None:
+        """The ends of these, which it reported, are on disk or of no interest (to resumable ones)."""
 
     async def recall(self, runs: Sequence[HeldRun]) -> set[RunId]:
         """Take back those that have not begun; which. None when the worker does not answer."""
@@ -163,6 +185,12 @@ class Session:
         self.renewed = timedelta.min
         self.is_open = True
         self.draining = worker.draining
+        self.key = ""
+        """With which its worker comes back; empty: it does not."""
+        self.is_cut_off = False
+        """Whether its connection broke and may be followed by another one."""
+        self.promised = timedelta.min
+        """When its worker was last told that it may count on its leases, without a renewal."""
         self.is_deaf = False
         """Whether it left a question unanswered for as long as its lease lasts."""
         self.is_ready = False
@@ -171,9 +199,24 @@ class Session:
     @property
     def room(self) -> int:
         """How many further runs it takes now."""
-        if not self.is_open or self.draining:
+        if not self.is_reachable or self.draining:
             return 0
         return self.capacity - len(self.held) - self.claiming
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether what is given to it arrives."""
+        return self.is_open and not self.is_cut_off
+
+    @property
+    def must_last(self) -> bool:
+        """Whether others count on its row: runs are leased to it, or it keeps something warm."""
+        return bool(self.held or self.claiming or self.kept)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its worker may come back on another connection."""
+        return bool(self.key)
 
     def serves(self, company: CompanyId) -> bool:
         """Whether it executes runs of this company."""
@@ -233,18 +276,68 @@ class Sessions:
 
     async def _opened(self, port: WorkerPort, worker: Worker, hello: WorkerHello) -> Session:
         now = self._clock.now()
-        session_id = SessionId(await self._ids.take())
-        opened = OpenedSession(
-            id=session_id,
+        key = new_key() if hello.is_resumable else ""
+        opened = await self._opening(worker, key)
+        await self._store.workers.open_session(opened, now)
+        return self._begun(opened, port, worker, hello, key)
+
+    async def _opening(self, worker: Worker, key: str) -> OpenedSession:
+        return OpenedSession(
+            id=SessionId(await self._ids.take()),
             worker_id=worker.id,
             server=self.server,
-            lease_expires_at=self.lease_end(now),
+            lease_expires_at=self.lease_end(self._clock.now()),
+            resume_digest=digest_of_key(key) if key else None,
         )
-        await self._store.workers.open_session(opened, now)
-        session = Session(session_id, worker, port, hello.token_id)
+
+    def _begun(
+        self,
+        opened: OpenedSession,
+        port: WorkerPort,
+        worker: Worker,
+        hello: WorkerHello,
+        key: str,
+    ) -> Session:
+        session = Session(opened.id, worker, port, hello.token_id)
+        session.key = key
         session.last_heard = session.renewed = self._clock.monotonic()
         session.draining = session.draining or self.draining
         return session
+
+    def standing(self, session: SessionId, key: str, hello: WorkerHello) -> Session | None:
+        """A session of this server that its worker goes on with; None: it is not, or no longer, here."""
+        found = self._open.get(session)
+        if found is None or not found.key or not hmac.compare_digest(found.key, key):
+            return None
+        if found.worker.company_id != hello.company_id or found in self.silent():
+            return None
+        found.token_id = hello.token_id
+        return found
+
+    async def succeed(
+        self, port: WorkerPort, hello: WorkerHello, before: SessionId, key: str
+    ) -> Session:
+        """A session in place of another server's, which still has to be added; raises SessionLapsed,
+        WorkerNotAllowed, WorkerLocked.
+        """
+        lapsed = SessionLapsed("the session cannot be resumed: its leases are over, or given away")
+        known = await self._store.workers.find_by_name(hello.company_id, hello.name)
+        holders = {s.id: s.worker_id for s in await self._store.workers.open_sessions()}
+        if known is None or holders.get(before) != known.id or before in self._open:
+            raise lapsed
+        worker = await self._store.workers.register(await self._worker_from(hello))
+        _require_allowed(worker)
+        opened = await self._opening(worker, key)
+        succeeded = await self._store.workers.succeed_session(
+            before, opened, digest_of_key(key), self._clock.now()
+        )
+        if not succeeded:
+            raise lapsed
+        return self._begun(opened, port, worker, hello, key)
+
+    def add(self, session: Session) -> None:
+        """It is this server's from now on."""
+        self._open[session.id] = session
 
     async def _require_free(self, hello: WorkerHello) -> None:
         """Raise WorkerNameInUse while a worker of this name is connected here or elsewhere."""
@@ -310,7 +403,11 @@ class Sessions:
 
     def inspector(self, company: CompanyId) -> Session:
         """A session that can look into a bundle; raises NoWorker."""
-        able = [s for s in self._open.values() if s.serves(company) and not s.draining]
+        able = [
+            s
+            for s in self._open.values()
+            if s.serves(company) and s.is_reachable and not s.draining
+        ]
         if not able:
             raise NoWorker("no worker is connected that could inspect the bundle")
         return min(able, key=lambda session: len(session.held))
@@ -323,8 +420,28 @@ class Sessions:
         )
 
     def is_stale(self, session: Session) -> bool:
-        """Whether its lease row may have lapsed while it held nothing (on a shared database)."""
-        return self._store.is_shared and self._clock.monotonic() - session.renewed > self.lease / 3
+        """Whether its lease row may end before the worker's idea of its leases, or has done so while
+        it held nothing (on a shared database).
+        """
+        if not self._store.is_shared:
+            return False
+        now = self._clock.monotonic()
+        return now - session.renewed > self.lease / 3 or session.promised > session.renewed
+
+    def must_renew(self, session: Session) -> bool:
+        """Whether its worker may count on its leases only once their row is renewed."""
+        if self._store.is_shared and session.must_last:
+            return True
+        session.promised = self._clock.monotonic()
+        return False
+
+    async def keep(self, session: Session) -> None:
+        """Renew its leases, as far as the database can be reached. One that is away gives the leases
+        to nobody else either, and everybody the time to renew once it is back.
+        """
+        if self.must_renew(session):
+            with contextlib.suppress(Busy):
+                await self.renew([session])
 
     def is_lapsing(self, session: Session) -> bool:
         """Whether its lease row will have lapsed before long, since it could not be renewed."""
@@ -357,6 +474,16 @@ class Sessions:
             draining=False,
             isolation=hello.isolation,
         )
+
+
+def new_key() -> str:
+    """A key with which a worker comes back to its session."""
+    return secrets.token_urlsafe(32)
+
+
+def digest_of_key(key: str) -> bytes:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _require_allowed(worker: Worker) -> None:

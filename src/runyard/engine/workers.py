@@ -20,6 +20,7 @@ from runyard.engine.clock import Clock
 from runyard.engine.foundation import Foundation
 from runyard.engine.news import Topic
 from runyard.engine.patience import until_done
+from runyard.engine.resuming import Resuming
 from runyard.engine.sessions import Session
 from runyard.engine.steering import Steering
 from runyard.model.companies import Company
@@ -67,7 +68,9 @@ class Applicant:
 class Workers:
     """Who executes runs, and who may."""
 
-    def __init__(self, foundation: Foundation, steering: Steering, lose: Lose) -> None:
+    def __init__(
+        self, foundation: Foundation, steering: Steering, resuming: Resuming, lose: Lose
+    ) -> None:
         """`lose` sees to the runs of a session that is over."""
         self._store = foundation.store
         self._clock: Clock = foundation.clock
@@ -75,6 +78,7 @@ class Workers:
         self._dispatcher = foundation.dispatcher
         self._peers = foundation.peers
         self._steering = steering
+        self._resuming = resuming
         self._lose = lose
         self._applicants: set[Applicant] = set()
         self._looking = asyncio.Lock()
@@ -158,6 +162,8 @@ class Workers:
         async with self._looking:
             if not self._applicants and not self._sessions:
                 return
+            for session in await self._resuming.let_go():
+                session.port.close("the worker has gone on at another server")
             known = {worker.id: worker for worker in await self._store.workers.list()}
             valid = await self._valid_tokens()
             self._tell_applicants(known, valid)

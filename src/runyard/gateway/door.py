@@ -3,8 +3,8 @@
 import msgspec
 
 from runyard.engine.engine import Engine
+from runyard.gateway.conversation import Visitor
 from runyard.gateway.gateway import Gateway
-from runyard.gateway.link import Visitor
 from runyard.gateway.socket import SocketTransport
 from runyard.model.errors import Forbidden, Refused, RunyardError
 from runyard.model.tokens import Token, TokenKind

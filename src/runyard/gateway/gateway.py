@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runyard.engine.engine import Engine
-from runyard.gateway.link import Transport, Visitor, WorkerLink
+from runyard.gateway.conversation import Conversation, Transport, Visitor
 from runyard.protocol.memory import WorkerEnd, memory_pair
 from runyard.telemetry import LINK_FAILED, emit
 
@@ -32,15 +32,15 @@ class Gateway:
         """Wait for what is under way."""
         await self._group.__aexit__(kind, error, traceback)
 
-    def accept(self, transport: Transport, visitor: Visitor) -> WorkerLink:
+    def accept(self, transport: Transport, visitor: Visitor) -> Conversation:
         """Begin a conversation."""
 
         def spawn(work: Coroutine[Any, Any, None]) -> None:
             self._group.create_task(_supervised(work, transport))
 
-        link = WorkerLink(self._engine, transport, spawn, visitor)
-        link.open()
-        return link
+        conversation = Conversation(self._engine, transport, spawn, visitor)
+        conversation.open()
+        return conversation
 
     def join(self) -> WorkerEnd:
         """Begin a conversation with a worker of this very process; its end of it."""

@@ -1,8 +1,14 @@
-"""One worker's conversation, translated."""
+"""A worker as the engine speaks to it, over one connection after the other.
+
+A link lives as long as its session. While the worker is cut off nothing reaches it: what the engine
+gives it is not sent, and what the engine asks waits until the worker is back, when it is asked anew, or
+until its session is over, when there is no answer.
+"""
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol, TypeAlias, assert_never
@@ -12,99 +18,134 @@ from msgspec import Raw
 
 from runyard.engine.engine import Engine
 from runyard.engine.files import FILE_LIMIT
-from runyard.engine.sessions import (
-    AssignedRun,
-    AttemptEnd,
-    HeldRun,
-    Session,
-    WorkerHello,
-)
-from runyard.engine.workers import Applicant
+from runyard.engine.sessions import AssignedRun, AttemptEnd, HeldRun, Session
 from runyard.gateway.transfers import Transfer
 from runyard.model.companies import Company
-from runyard.model.errors import (
-    CodeRefused,
-    NoWorker,
-    RunyardError,
-    WorkerLocked,
-    WorkerNameInUse,
-    WorkerNotAllowed,
-)
+from runyard.model.errors import CodeRefused, NoWorker, RunyardError
 from runyard.model.ids import AllocationId, CompanyId, RunId, VersionId, encode_public_id
-from runyard.model.runs import CALL_TOKEN, RunError
+from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.tasks import Declaration, Version
-from runyard.model.tokens import Token
 from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
-from runyard.protocol.session import Monotonic, ServerSession, SessionState
-from runyard.telemetry import LINK_FAILED, WORKER_WAITS, emit
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
-HEARTBEATS_PER_LEASE = 3
-REFUSALS: Mapping[type[RunyardError], str] = {
-    WorkerLocked: "locked",
-    WorkerNameInUse: "name_taken",
-}
-"""What a worker is told so that it knows what to do next; of everything else: come again."""
+Answering: TypeAlias = type[frames.Recalled] | type[frames.Killed] | type[frames.Inspected]
+Answered: TypeAlias = frames.Recalled | frames.Killed | frames.Inspected
+Asking: TypeAlias = frames.Recall | frames.Kill | frames.Inspect
+
+SPARE_STEPS = 64
+"""Steps on their way beyond one for each slot: of runs whose lease was just lost."""
+MOST_BLOBS = 64
+"""Blobs that a worker may want at the same time."""
+ASSIGNED_BYTES = 4 * 1024 * 1024
+"""Bytes of inputs and steps in one frame, the last run's as large as they are."""
 
 
-class Transport(Protocol):
-    """What a link needs of a connection."""
-
-    def listen(
-        self, receive: Callable[[list[FromWorker]], None], closed: Callable[[str], None]
-    ) -> None:
-        """Hand everything that arrives to `receive`; `closed` is called once, last."""
+class Wire(Protocol):
+    """The connection that a link has at the moment."""
 
     def send(self, frame: FromServer) -> None:
         """Send a frame; never waits."""
 
-    def close(self, detail: str = "") -> None:
-        """End the conversation."""
+    def ask(self, answer: Answering) -> int:
+        """A number for a question."""
+
+    def settles(self, answer: Answered) -> bool:
+        """Whether this answers a question that was asked on this connection."""
+
+    async def drained(self) -> None:
+        """Return once the worker has read most of what it was sent."""
+
+    def close(self, detail: str) -> None:
+        """End it."""
+
+    def refuse(self, code: str, detail: str) -> None:
+        """End it, telling why."""
 
 
-class Visitor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is at the door, before the first word."""
+@dataclass(eq=False)
+class Question:
+    """Something that the engine wants to know of a worker."""
 
-    address: str
-    """Where the connection comes from."""
-    token: Token | None
-    """The valid worker token that was presented; None: it is the worker of this very process."""
-
-    @property
-    def company_id(self) -> CompanyId | None:
-        """The company whose runs it may execute; None: all."""
-        return None if self.token is None else self.token.company_id
+    kind: Answering
+    asking: Callable[[int], Asking]
+    runs: frozenset[RunId]
+    """What it is about."""
+    answer: "asyncio.Future[Any]"
 
 
 class WorkerLink:
-    """A connected worker, as the engine speaks to it, and what the worker says."""
+    """One worker, from its welcome to the end of its session."""
 
-    def __init__(
-        self, engine: Engine, transport: Transport, spawn: Spawn, visitor: Visitor
-    ) -> None:
+    def __init__(self, engine: Engine, spawn: Spawn) -> None:
         self._engine = engine
-        self._transport = transport
         self._spawn = spawn
-        self._visitor = visitor
-        self._talk = ServerSession()
+        self._wire: Wire | None = None
         self._session: Session | None = None
-        self._applicant: Applicant | None = None
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._questions: dict[int, Question] = {}
+        """By their numbers on the connection that there is, or were on the last one."""
         self._lines: dict[int, Callable[[str], None]] = {}
         self._transfers: dict[int, Transfer] = {}
+        self._blobs = 0
+        self._steps = 0
+        self._inspected: set[str] = set()
+        """Bundles that the worker was asked to look into: they are nobody's until they are deployed."""
 
-    def open(self) -> None:
-        """Listen from now on."""
-        self._transport.listen(self._receive, self._closed)
+    # ------------------------------------------------------------ connections
+
+    @property
+    def wire(self) -> Wire | None:
+        """The connection; None: the worker is cut off."""
+        return self._wire
+
+    def attach(self, session: Session, wire: Wire) -> None:
+        """There is a connection; the welcome was not sent yet."""
+        self._session = session
+        self._wire = wire
+
+    def ask_again(self) -> None:
+        """The worker has been welcomed back: what was asked meanwhile is asked now."""
+        questions, self._questions = self._questions, {}
+        for question in questions.values():
+            if not question.answer.done():
+                self._put(question)
+
+    @property
+    def asked(self) -> frozenset[RunId]:
+        """Runs that somebody waits for an answer about."""
+        pending = [q.runs for q in self._questions.values() if not q.answer.done()]
+        return frozenset().union(*pending)
+
+    def answer_for(self, gone: frozenset[RunId]) -> None:
+        """These had not begun when the worker was cut off, and will not: that answers recalls."""
+        for number, question in tuple(self._questions.items()):
+            if question.kind is frames.Recalled and not question.answer.done():
+                leases = tuple(Lease(run, 0) for run in question.runs & gone)
+                question.answer.set_result(frames.Recalled(number, leases))
+                del self._questions[number]
+
+    def detach(self) -> None:
+        """The connection broke; there may be another one."""
+        self._wire = None
+        for transfer in self._transfers.values():
+            transfer.break_off()
+
+    def end(self) -> None:
+        """The session is over: nothing is answered any more."""
+        self.detach()
+        self._session = None
+        questions, self._questions = self._questions, {}
+        for question in questions.values():
+            if not question.answer.done():
+                question.answer.set_result(None)
 
     # ------------------------------------------------------------ what the engine says
 
     def introduce(self, version: Version, company: Company) -> None:
         """Tell it of a version before its first run."""
         declaration = version.declaration
-        self._transport.send(
+        self._send(
             frames.Introduction(
                 version_id=version.id,
                 company_id=company.id,
@@ -120,19 +161,47 @@ class WorkerLink:
 
     def assign(self, runs: Sequence[AssignedRun]) -> None:
         """Hand it claimed runs, in order."""
-        self._transport.send(frames.Assignments(tuple([_assignment(run) for run in runs])))
+        if len(runs) == 1 or sum(map(_size, runs)) <= ASSIGNED_BYTES:
+            self._assign(runs)
+        else:
+            for run in runs:
+                self._assign([run])
+
+    def _assign(self, runs: Sequence[AssignedRun]) -> None:
+        try:
+            self._send(frames.Assignments(tuple([_assignment(run) for run in runs])))
+        except ProtocolViolation as violation:
+            self._refuse_run(runs[0], str(violation))
+
+    def _refuse_run(self, run: AssignedRun, detail: str) -> None:
+        """A run that is too large to be sent at all: its steps, since inputs are limited."""
+        session, claimed = self._session, run.claimed
+        if session is not None:
+            error = RunError(kind="TooLarge", message=f"it cannot be sent to a worker: {detail}")
+            end = AttemptEnd(
+                run_id=claimed.run_id,
+                token=claimed.token,
+                outcome=Outcome.NOT_LOADED,
+                finished_at=self._engine.clock.now(),
+                error=error,
+            )
+            self._engine.ended(session, [end])
+
+    def recorded(self, runs: Sequence[tuple[RunId, int]]) -> None:
+        """Tell it that these ends are on disk, or of no interest."""
+        self._send(frames.Recorded(tuple([Lease(run, token) for run, token in runs])))
 
     async def recall(self, runs: Sequence[HeldRun]) -> set[RunId]:
         """Take back those that have not begun; none when the worker is gone."""
-        request, answer = self._ask(frames.Recalled)
-        self._transport.send(frames.Recall(request, _leases(runs)))
+        leases = _leases(runs)
+        answer = self._ask(frames.Recalled, lambda number: frames.Recall(number, leases), runs)
         recalled: frames.Recalled | None = await answer
         return set() if recalled is None else {lease.run_id for lease in recalled.runs}
 
     async def kill(self, runs: Sequence[HeldRun]) -> set[RunId]:
         """End these; those of which no code executes any more when this returns."""
-        request, answer = self._ask(frames.Killed)
-        self._transport.send(frames.Kill(request, _leases(runs)))
+        leases = _leases(runs)
+        answer = self._ask(frames.Killed, lambda number: frames.Kill(number, leases), runs)
         killed: frames.Killed | None = await answer
         return set() if killed is None else {lease.run_id for lease in killed.runs}
 
@@ -140,20 +209,22 @@ class WorkerLink:
         self, company: Company, bundle_digest: str, on_line: Callable[[str], None]
     ) -> tuple[Declaration, ...]:
         """The tasks in a bundle; raises CodeRefused, NoWorker when the worker leaves meanwhile."""
-        request, answer = self._ask(frames.Inspected)
-        self._lines[request] = on_line
-        self._transport.send(
-            frames.Inspect(
-                request=request,
+
+        self._inspected.add(bundle_digest)
+
+        def asking(number: int) -> frames.Inspect:
+            self._lines[number] = on_line
+            return frames.Inspect(
+                request=number,
                 company_id=company.id,
                 company=company.slug,
                 bundle_digest=bundle_digest,
             )
-        )
+
         try:
-            inspected: frames.Inspected | None = await answer
+            inspected: frames.Inspected | None = await self._ask(frames.Inspected, asking)
         finally:
-            del self._lines[request]
+            self._lines = {n: told for n, told in self._lines.items() if told is not on_line}
         if inspected is None:
             raise NoWorker("the worker that inspected the bundle left; try again")
         if (problem := inspected.problem) is not None:
@@ -164,7 +235,7 @@ class WorkerLink:
         self, allocation: AllocationId, version: VersionId, children: int, deadline: timedelta
     ) -> None:
         """Keep so many children ready with a version that was introduced; 0: none any more."""
-        self._transport.send(
+        self._send(
             frames.Warm(
                 allocation_id=allocation,
                 version_id=version,
@@ -175,45 +246,36 @@ class WorkerLink:
 
     def call(self, allocation: AllocationId, run: RunId, public_id: str, value: bytes) -> None:
         """Execute this in a child of the allocation."""
-        self._transport.send(frames.Call(allocation, run, public_id, value))
+        self._send(frames.Call(allocation, run, public_id, value))
 
     def drain(self) -> None:
         """Take no further runs, finish what has begun, leave."""
-        self._transport.send(frames.Drain())
+        self._send(frames.Drain())
 
     def close(self, detail: str) -> None:
         """The conversation is over; a worker that still lives connects again."""
-        self._transport.close(detail)
+        if self._wire is not None:
+            self._wire.close(detail)
+        else:
+            self.end()
 
     def refuse(self, code: str, detail: str) -> None:
         """Send it away, telling why."""
-        self._transport.send(self._talk.refuse(code, detail))
-        self._transport.close(detail)
+        if self._wire is not None:
+            self._wire.refuse(code, detail)
+        else:
+            self.end()
+
+    def _send(self, frame: FromServer) -> None:
+        if self._wire is not None:
+            self._wire.send(frame)
 
     # ------------------------------------------------------------ what the worker says
 
-    def _receive(self, arrived: list[FromWorker]) -> None:
-        for frame in arrived:
-            try:
-                reply = self._talk.receive(frame, self._now())
-                if reply is not None:
-                    self._transport.send(reply)
-                self._hear(frame)
-            except ProtocolViolation as violation:
-                self._transport.close(f"protocol violation: {violation}")
-                return
-            except Exception as error:  # noqa: BLE001 - nothing that follows may be lost unnoticed
-                emit(LINK_FAILED, detail=f"{type(error).__name__}: {error}")
-                self._transport.close("the server failed to understand; connect again")
-                return
-
-    def _hear(self, frame: FromWorker) -> None:  # noqa: C901, PLR0915 - one exhaustive match
+    def hear(self, frame: FromWorker) -> None:  # noqa: C901 - one exhaustive match
+        """Take note of what was said in a session."""
         session = self._session
         if session is None:
-            if isinstance(frame, frames.Hello):
-                self._spawn(self._admit(frame))
-            elif isinstance(frame, frames.Goodbye):
-                self._transport.close(frame.detail or "the worker left")
             return
         match frame:
             case frames.Ended(ends):
@@ -223,8 +285,6 @@ class WorkerLink:
                     self._engine.begun(session, start.run_id, start.token, start.at)
             case frames.Capacity(runs):
                 self._engine.set_capacity(session, runs)
-            case frames.Heartbeat():
-                self._engine.hear(session)
             case frames.LogLines(run, token, lines, dropped):
                 self._engine.logged(session, run, token, lines, dropped)
             case frames.Recalled() | frames.Killed() | frames.Inspected():
@@ -235,17 +295,14 @@ class WorkerLink:
             case frames.FilePart(transfer):
                 if transfer in self._transfers:
                     self._transfers[transfer].add(frame)
-            case frames.Goodbye(detail):
-                self._transport.close(detail or "the worker left")
             case frames.FileOffered():
-                self._transfers[frame.transfer] = Transfer(partial(self._say_taken, frame.transfer))
-                self._spawn(self._keep_file(session, frame))
+                self._take_offer(session, frame)
             case frames.Progress(run, token, done, total):
                 self._engine.attempts.progressed(session, run, token, done, total)
             case frames.StepDone():
-                self._spawn(self._record_step(session, frame))
-            case frames.BlobWanted(digest, offset):
-                self._spawn(self._send_blob(digest, offset))
+                self._take_step(session, frame)
+            case frames.BlobWanted():
+                self._want_blob(session, frame)
             case frames.CallEnded(version_id=version):
                 self._engine.calls.ended(session, _call_end(frame), version)
             case frames.Warmed():
@@ -257,128 +314,53 @@ class WorkerLink:
                     memory=frame.memory,
                     error=frame.error,
                 )
-            case frames.Hello():
-                raise ProtocolViolation("a second hello")
+            case frames.Hello() | frames.Heartbeat() | frames.Goodbye():
+                raise ProtocolViolation(f"{type(frame).__name__} within a session")
             case _:
                 assert_never(frame)
-
-    def _closed(self, detail: str) -> None:
-        self._talk.end()
-        if self._applicant is not None:
-            self._engine.workers.withdraw(self._applicant)
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_result(None)
-        self._answers.clear()
-        for transfer in self._transfers.values():
-            transfer.break_off()
-        if self._session is not None:
-            session, self._session = self._session, None
-            self._spawn(self._engine.disconnect(session, detail))
-
-    async def _admit(self, hello: frames.Hello) -> None:
-        if self._talk.protocol is None:
-            spoken = ", ".join(map(str, frames.PROTOCOL_VERSIONS))
-            offered = ", ".join(map(str, hello.protocol)) or "none"
-            self.refuse(
-                "protocol",
-                f"this server speaks protocol {spoken}, the worker {offered}: "
-                "both should be of the same release",
-            )
-            return
-        try:
-            session = await self._engine.connect(self, self._introduced(hello))
-        except WorkerNotAllowed as condition:
-            self._keep_waiting(condition)
-        except RunyardError as problem:
-            self._turn_away(problem)
-        else:
-            await self._welcome(session)
-
-    async def _welcome(self, session: Session) -> None:
-        if self._talk.state is SessionState.ENDED:
-            await self._engine.disconnect(session, "it left before it was let in")
-            return
-        assert self._talk.protocol is not None
-        lease = self._engine.lease
-        self._session = session
-        self._transport.send(
-            self._talk.welcome(
-                frames.Welcome(
-                    protocol=self._talk.protocol,
-                    session_id=session.id,
-                    lease=lease,
-                    heartbeat=lease / HEARTBEATS_PER_LEASE,
-                ),
-                self._now(),
-            )
-        )
-
-    def _keep_waiting(self, condition: WorkerNotAllowed) -> None:
-        """It stays connected, and is let in as soon as an administrator allows it."""
-        if self._talk.state is SessionState.ENDED:
-            return
-        if self._talk.state is SessionState.GREETED:
-            lease = self._engine.lease
-            pending = frames.Pending(lease / HEARTBEATS_PER_LEASE, condition.detail)
-            self._transport.send(self._talk.keep_waiting(pending, lease, self._now()))
-            emit(WORKER_WAITS, worker_id=condition.worker, address=self._visitor.address)
-        token = self._visitor.token
-        self._applicant = Applicant(condition.worker, None if token is None else token.id, self)
-        self._engine.workers.apply(self._applicant)
-
-    def decided(self) -> None:
-        """An administrator has decided about it."""
-        self._applicant = None
-        if self._talk.hello is not None and self._talk.state is SessionState.PENDING:
-            self._spawn(self._admit(self._talk.hello))
-
-    def _turn_away(self, problem: RunyardError) -> None:
-        """Tell it why, and whether there is any use in another try."""
-        if (code := REFUSALS.get(type(problem))) is not None:
-            self.refuse(code, problem.detail)
-        else:
-            self._transport.close(problem.detail)
-
-    def _introduced(self, hello: frames.Hello) -> WorkerHello:
-        token = self._visitor.token
-        return WorkerHello(
-            name=hello.name,
-            version=hello.version,
-            host=hello.host,
-            os=hello.os,
-            address=self._visitor.address,
-            slots=hello.slots,
-            labels=hello.labels,
-            isolation=hello.isolation,
-            company_id=self._visitor.company_id,
-            token_id=None if token is None else token.id,
-            allowed=token is None or token.joins,
-        )
 
     # ------------------------------------------------------------ requests and transfers
 
     def _ask(
-        self, kind: type[frames.Recalled] | type[frames.Killed] | type[frames.Inspected]
-    ) -> tuple[int, "asyncio.Future[Any]"]:
+        self,
+        kind: Answering,
+        asking: Callable[[int], Asking],
+        runs: Sequence[HeldRun] = (),
+    ) -> "asyncio.Future[Any]":
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._session is None:
             answer.set_result(None)
-            return 0, answer
-        request = self._talk.ask(kind)
-        self._answers[request] = answer
-        return request, answer
+        else:
+            about = frozenset(run.run_id for run in runs)
+            self._put(Question(kind, asking, about, answer))
+        return answer
 
-    def _settle(
-        self, session: Session, frame: frames.Recalled | frames.Killed | frames.Inspected
-    ) -> None:
+    def _put(self, question: Question) -> None:
+        """Ask, now or once there is a connection."""
+        if self._wire is None:
+            number = -1 - len(self._questions)
+            while number in self._questions:
+                number -= 1
+            self._questions[number] = question
+            return
+        number = self._wire.ask(question.kind)
+        self._questions[number] = question
+        self._wire.send(question.asking(number))
+
+    def _settle(self, session: Session, frame: Answered) -> None:
         if isinstance(frame, frames.Recalled) and not frame.request:  # given back unasked
             given = [(lease.run_id, lease.token) for lease in frame.runs]
             self._spawn(self._engine.returned(session, given))
-        if self._talk.settle(frame):
-            answer = self._answers.pop(frame.request)
-            if not answer.done():
-                answer.set_result(frame)
+        if self._wire is not None and self._wire.settles(frame):
+            question = self._questions.pop(frame.request)
+            if not question.answer.done():
+                question.answer.set_result(frame)
+
+    def _take_step(self, session: Session, step: frames.StepDone) -> None:
+        if self._steps >= session.worker.slots + SPARE_STEPS:
+            raise ProtocolViolation("more steps at once than runs can execute")
+        self._steps += 1
+        self._spawn(self._record_step(session, step))
 
     async def _record_step(self, session: Session, step: frames.StepDone) -> None:
         try:
@@ -387,34 +369,64 @@ class WorkerLink:
             )
         except RunyardError:
             kept = False  # not recorded: the attempt must not go on as if it were
-        self._transport.send(frames.StepRecorded(step.request, lost=not kept))
+        finally:
+            self._steps -= 1
+        self._send(frames.StepRecorded(step.request, lost=not kept))
 
-    async def _send_blob(self, digest: str, offset: int) -> None:
-        size = await self._engine.files.blob_size(digest)
-        if size is None or size == 0:
-            self._transport.send(frames.BlobPart(digest, 0, b"", size))
-            return
+    def _want_blob(self, session: Session, wanted: frames.BlobWanted) -> None:
+        if self._blobs >= MOST_BLOBS:
+            raise ProtocolViolation(f"more than {MOST_BLOBS} blobs are wanted at once")
+        self._blobs += 1
+        self._spawn(self._send_blob(session, wanted.digest, wanted.offset))
+
+    async def _send_blob(self, session: Session, digest: str, offset: int) -> None:
+        wire = self._wire
         try:
-            await self._send_parts(digest, offset, size)
+            is_its_own = await self._may_have(session.worker.company_id, digest)
+            size = await self._engine.files.blob_size(digest) if is_its_own else None
+            if wire is None:
+                return
+            if size is None or size == 0:
+                wire.send(frames.BlobPart(digest, 0, b"", size))
+            else:
+                await self._send_parts(wire, digest, offset, size)
         except FileNotFoundError:  # pruned since its size was looked up
-            self._transport.send(frames.BlobPart(digest, 0, b"", None))
+            if wire is not None:
+                wire.send(frames.BlobPart(digest, 0, b"", None))
+        finally:
+            self._blobs -= 1
 
-    async def _send_parts(self, digest: str, offset: int, size: int) -> None:
+    async def _may_have(self, company: CompanyId | None, digest: str) -> bool:
+        """Whether a worker of this company may have a blob: those of others do not exist for it."""
+        if company is None or digest in self._inspected:
+            return True
+        return await self._engine.files.has_blob(company, digest)
+
+    async def _send_parts(self, wire: Wire, digest: str, offset: int, size: int) -> None:
         at = offset
         async for data in self._engine.files.blob(digest, offset):
             for start in range(0, len(data), frames.PART_SIZE):
                 part = data[start : start + frames.PART_SIZE]
-                self._transport.send(frames.BlobPart(digest, at, part, size))
+                await wire.drained()
+                if self._wire is not wire:
+                    return  # what is still wanted is asked for on the next connection
+                wire.send(frames.BlobPart(digest, at, part, size))
                 at += len(part)
 
-    async def _keep_file(self, session: Session, offered: frames.FileOffered) -> None:
+    def _take_offer(self, session: Session, offered: frames.FileOffered) -> None:
         held = session.holding(offered.run_id, offered.token)
         if held is None:
-            del self._transfers[offered.transfer]  # its parts are not wanted
-            detail = "the run's lease is over"
-            self._transport.send(frames.FileStored(offered.transfer, None, detail))
+            self._send(frames.FileStored(offered.transfer, None, "the run's lease is over"))
             return
-        transfer = self._transfers[offered.transfer]
+        if offered.transfer in self._transfers:
+            raise ProtocolViolation("a transfer that is under way already")
+        said = partial(self._say_taken, offered.transfer)
+        self._transfers[offered.transfer] = transfer = Transfer(said)
+        self._spawn(self._keep_file(held, offered, transfer))
+
+    async def _keep_file(
+        self, held: HeldRun, offered: frames.FileOffered, transfer: Transfer
+    ) -> None:
         try:
             file = await self._engine.files.keep(
                 held.company_id,
@@ -424,22 +436,20 @@ class WorkerLink:
                 limit=FILE_LIMIT,
                 run=held.run_id,
             )
-            self._transport.send(frames.FileStored(offered.transfer, file.id))
+            self._send(frames.FileStored(offered.transfer, file.id))
         except RunyardError as problem:
-            self._transport.send(frames.FileStored(offered.transfer, None, problem.detail))
+            self._send(frames.FileStored(offered.transfer, None, problem.detail))
         except ConnectionError:
-            return  # the link is closed; nobody waits for an answer
+            return  # the connection broke: it will be sent again
         except OSError as problem:  # the disk is full: one run's trouble, not the worker's
             detail = f"the file could not be stored: {problem.strerror}"
-            self._transport.send(frames.FileStored(offered.transfer, None, detail))
+            self._send(frames.FileStored(offered.transfer, None, detail))
         finally:
-            del self._transfers[offered.transfer]
+            if self._transfers.get(offered.transfer) is transfer:
+                del self._transfers[offered.transfer]
 
     def _say_taken(self, transfer: int, received: int) -> None:
-        self._transport.send(frames.FileTaken(transfer, received))
-
-    def _now(self) -> Monotonic:
-        return Monotonic(self._engine.clock.monotonic().total_seconds())
+        self._send(frames.FileTaken(transfer, received))
 
 
 def _assignment(run: AssignedRun) -> frames.Assignment:
@@ -453,6 +463,10 @@ def _assignment(run: AssignedRun) -> frames.Assignment:
         Raw(claimed.input),
         tuple([frames.Step(name, at, Raw(value)) for name, at, value in run.steps]),
     )
+
+
+def _size(run: AssignedRun) -> int:
+    return len(run.claimed.input) + sum(len(value) for _, _, value in run.steps)
 
 
 def _leases(runs: Sequence[HeldRun]) -> tuple[Lease, ...]:

@@ -17,6 +17,8 @@ LARGEST_MESSAGE = FRAME_LIMIT
 """Most bytes of one message; a larger one is refused before it has come."""
 MOST_UNSENT = 64 * 1024 * 1024
 """Bytes that may wait for a worker to read them."""
+MUCH_UNSENT = 4 * 1024 * 1024
+"""Bytes beyond which blobs wait until the worker has read more."""
 LAST_WORDS = timedelta(seconds=5)
 """How long a worker may take to read what was sent before the end."""
 LONGEST_REASON = 120
@@ -35,6 +37,7 @@ class SocketTransport:
         self._unsent_size = 0
         self._news = asyncio.Event()
         self._end: str | None = None
+        self._has_room = asyncio.Event()
         self._has_heard = False
         self._code = NORMAL
         self._hear: Callable[[list[FromWorker]], None] | None = None
@@ -59,11 +62,18 @@ class SocketTransport:
         self._unsent.append(data)
         self._news.set()
 
+    async def drained(self) -> None:
+        """Return once the worker has read most of what it was sent, or will read no more."""
+        while self._unsent_size > MUCH_UNSENT and self._end is None:
+            self._has_room.clear()
+            await self._has_room.wait()
+
     def close(self, detail: str = "") -> None:
         """End the conversation, after what was already sent."""
         if self._end is None:
             self._end = detail
             self._news.set()
+            self._has_room.set()
 
     async def run(self, longest_silence: timedelta) -> None:
         """Carry frames until the conversation is over, or the worker silent for so long."""
@@ -126,5 +136,6 @@ class SocketTransport:
             for data in unsent:
                 await self._send({"type": "websocket.send", "bytes": data})
                 self._unsent_size -= len(data)
+                self._has_room.set()
         reason = (self._end or "").encode()[:LONGEST_REASON].decode(errors="ignore")
         await self._send({"type": "websocket.close", "code": self._code, "reason": reason})

@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FILE_WINDOW, FilePart
+
+MOST_WAITING = 2 * FILE_WINDOW
+"""Bytes that may wait to be written; a sender waits after each window."""
 
 
 class Transfer:
@@ -14,9 +18,13 @@ class Transfer:
         self._parts: asyncio.Queue[FilePart | None] = asyncio.Queue()
         self._taken = taken
         self._received = 0
+        self._waiting = 0
 
     def add(self, part: FilePart) -> None:
-        """The next part has come."""
+        """The next part has come; raises ProtocolViolation for more than may be sent now."""
+        self._waiting += len(part.data)
+        if self._waiting > MOST_WAITING:
+            raise ProtocolViolation("more of a file than the server has asked for")
         self._parts.put_nowait(part)
 
     def break_off(self) -> None:
@@ -30,6 +38,7 @@ class Transfer:
             if part is None:
                 raise ConnectionError("the worker left before its file was complete")
             yield part.data
+            self._waiting -= len(part.data)
             if part.last:
                 return
             before, self._received = self._received, self._received + len(part.data)

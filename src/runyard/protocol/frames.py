@@ -41,6 +41,20 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     at: datetime
 
 
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """The session that a worker goes on with, and what it has of it. What is not named here has not
+    begun, and will not.
+    """
+
+    session_id: SessionId
+    key: str
+    """From the welcome of that session."""
+    begun: tuple[Start, ...] = ()
+    """Runs that execute."""
+    ended: tuple[Lease, ...] = ()
+    """Runs whose end is said again, since nobody has said that it is recorded."""
+
+
 class Hello(Frame, frozen=True, tag="hello", kw_only=True):
     """The first frame: who connects, and which versions of the protocol it speaks.
 
@@ -57,6 +71,8 @@ class Hello(Frame, frozen=True, tag="hello", kw_only=True):
     labels: tuple[str, ...] = ()
     isolation: str = ""
     """The isolation level that its children reach, for people."""
+    resume: Resume | None = None
+    """None: it begins anew and holds nothing."""
 
 
 class Heartbeat(Frame, frozen=True, tag="heartbeat"):
@@ -245,6 +261,12 @@ class Welcome(Frame, frozen=True, tag="welcome", kw_only=True):
     session_id: SessionId
     lease: timedelta
     heartbeat: timedelta
+    key: str = ""
+    """With which the worker goes on after its connection broke; empty: nothing will."""
+    resumed: bool = False
+    """Whether this is the session that the worker asked for, or its successor at another server."""
+    void: tuple[Lease, ...] = ()
+    """Of what the worker has, what is not its own any more: to be ended and not spoken of."""
 
 
 class Pending(Frame, frozen=True, tag="pending"):
@@ -358,6 +380,12 @@ class StepRecorded(Frame, frozen=True, tag="step_recorded"):
     lost: bool = False
 
 
+class Recorded(Frame, frozen=True, tag="recorded"):
+    """How these ended is on disk, or of no interest any more: it need not be said again."""
+
+    runs: tuple[Lease, ...]
+
+
 class Inspect(Frame, frozen=True, tag="inspect", kw_only=True):
     """Find the tasks of a bundle. Answered by `Inspected`."""
 
@@ -427,6 +455,7 @@ FromServer = (
     | Warm
     | Call
     | StepRecorded
+    | Recorded
     | Inspect
     | BlobPart
     | FileStored

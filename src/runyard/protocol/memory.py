@@ -51,6 +51,9 @@ class MemoryEnd(Generic[Sent, Heard]):
         else:
             peer._wake()  # noqa: SLF001
 
+    async def drained(self) -> None:
+        """There is nothing to wait for."""
+
     def close(self, detail: str = "") -> None:
         """End the conversation, for both ends, after what was already sent."""
         for end in (self, self._peer):

@@ -12,9 +12,16 @@ waits or reads a clock. Instants are seconds of one monotonic clock of its own m
 Leases. Every heartbeat renews all leases of the session. The server counts from the instant at
 which it *heard* one, the worker from the instant at which it *sent* the last one it knows to have
 been heard. Sending comes before hearing, so the worker's idea of the lease always ends before the
-server's; it gives up `LEASE_MARGIN` earlier still, so that it has the time to kill its children.
+server's; it gives up a margin earlier still, so that it has the time to kill its children.
 That a heartbeat was heard it learns from `Renewed`, or at once where sending is arriving. One that
-was not confirmed by the time the next is due tells that nobody listens any more (`is_deaf`).
+was not confirmed by the time the next is due tells that nobody listens any more (`deaf_at`).
+
+Resuming. A connection that breaks is not the end of a session: until its leases end, the worker may
+come back, to any server of the same database, with the session's key. So each connection has two
+ends of its own, and what outlives them on the worker's side is a `Standing`: the session, its key,
+and until when its leases last. Meanwhile the worker begins nothing; what had not begun when the
+connection broke it has dropped. A hello with `Resume` says what it still has; the welcome says what
+of that is void. An answer other than a welcome ends the session for the worker too.
 
 Requests. The server numbers what it asks (`Recall`, `Kill`, `Inspect`), the worker what it asks
 (`StepDone`). A request that comes twice is answered once; an answer to nothing asked changes
@@ -24,8 +31,9 @@ nothing.
 from collections import OrderedDict
 from datetime import timedelta
 from enum import Enum
-from typing import NewType
+from typing import NamedTuple, NewType
 
+from runyard.model.ids import SessionId
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,
@@ -51,7 +59,13 @@ Monotonic = NewType("Monotonic", float)
 """Seconds on a clock that never jumps."""
 
 LEASE_MARGIN = timedelta(seconds=2)
-"""How long before its leases end a worker starts to kill its children."""
+"""How long before its leases end a worker starts to kill its children, at most."""
+
+
+def margin_of(lease: timedelta) -> timedelta:
+    """The same for leases of this length: a quarter of short ones."""
+    return min(LEASE_MARGIN, lease / 4)
+
 
 REMEMBERED_REQUESTS = 4096
 
@@ -76,10 +90,25 @@ def agree(offered: tuple[int, ...], spoken: tuple[int, ...] = PROTOCOL_VERSIONS)
     return max(common) if common else None
 
 
+class Standing(NamedTuple):
+    """A session that outlives its connection, as its worker knows it."""
+
+    session_id: SessionId
+    key: str
+    lease: timedelta
+    renewed_at: Monotonic
+
+    @property
+    def give_up_at(self) -> Monotonic:
+        """When all children must be killed unless the session was resumed before."""
+        return Monotonic(self.renewed_at + (self.lease - margin_of(self.lease)).total_seconds())
+
+
 class WorkerSession:
     """The worker's end of one connection."""
 
-    def __init__(self, *, sent_is_heard: bool = False) -> None:
+    def __init__(self, *, sent_is_heard: bool = False, standing: Standing | None = None) -> None:
+        """`standing`: the session that this connection goes on with."""
         self.state = SessionState.NEW
         self.welcome: Welcome | None = None
         self.pending: Pending | None = None
@@ -89,7 +118,8 @@ class WorkerSession:
         self._number = 0
         self._greeted_at = Monotonic(0.0)
         self._beat_at = Monotonic(0.0)
-        self._renewed_at = Monotonic(0.0)
+        self._standing = standing
+        self._renewed_at = Monotonic(0.0) if standing is None else standing.renewed_at
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._owed: set[int] = set()
         self._asked = 0
@@ -150,18 +180,34 @@ class WorkerSession:
         return Monotonic(self._beat_at + rhythm.heartbeat.total_seconds())
 
     @property
-    def is_deaf(self) -> bool:
-        """Whether a heartbeat is due though the last one was not confirmed: the connection is dead,
-        even if nobody has closed it.
+    def deaf_at(self) -> Monotonic | None:
+        """When the connection must be taken for dead, though nobody has closed it, unless the
+        heartbeats on their way are confirmed before; None: none are.
         """
-        return bool(self._sent)
+        rhythm = self.welcome or self.pending
+        if self.state not in _ALIVE or rhythm is None or not self._sent:
+            return None
+        return Monotonic(next(iter(self._sent.values())) + rhythm.heartbeat.total_seconds())
 
     @property
     def give_up_at(self) -> Monotonic | None:
         """When all children must be killed unless the leases are renewed before."""
-        if self.welcome is None:
-            return None
-        return Monotonic(self._renewed_at + (self.welcome.lease - LEASE_MARGIN).total_seconds())
+        if (standing := self._held) is not None:
+            return standing.give_up_at
+        return None
+
+    @property
+    def standing(self) -> Standing | None:
+        """What another connection may go on with; None: nothing."""
+        held = self._held
+        return held if held is not None and held.key and self.refusal is None else None
+
+    @property
+    def _held(self) -> Standing | None:
+        """The session, with its latest renewal."""
+        if (welcome := self.welcome) is not None:
+            return Standing(welcome.session_id, welcome.key, welcome.lease, self._renewed_at)
+        return self._standing
 
     def ask(self) -> int:
         """A number for a request of the worker's own."""
@@ -185,6 +231,8 @@ class WorkerSession:
         self._demand(_GREETED, welcome)
         if welcome.protocol not in PROTOCOL_VERSIONS:
             raise ProtocolViolation(f"welcomed under protocol {welcome.protocol}, never offered")
+        if welcome.resumed != (self._standing is not None):
+            raise ProtocolViolation("welcomed into a session that was not asked for")
         self.welcome = welcome
         self.state = SessionState.OPEN
         # The hello was heard, and since then perhaps a heartbeat of a worker that had to wait.

@@ -830,6 +830,9 @@ class Files(Protocol):
     async def of_run(self, company: CompanyId, run: RunId) -> list[StoredFile]:
         """Files that a run returned, in order."""
 
+    async def has_blob(self, company: CompanyId, digest: str) -> bool:
+        """Whether a bundle or a file of the company is this blob."""
+
     async def list(self, company: CompanyId, limit: int) -> list[StoredFile]:
         """Newest first."""
 

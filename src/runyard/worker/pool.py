@@ -12,6 +12,7 @@ back, for a recall or for another child that has become idle.
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ import msgspec
 from runyard.model.ids import VersionId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome, RunError
-from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease
+from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease, Start
 from runyard.worker.child import STREAMS, Child
 from runyard.worker.clock import instant, monotonic, not_later, wall
 from runyard.worker.endings import end_of_child
@@ -77,6 +78,8 @@ class Outside(NamedTuple):
     """It holds no run any more."""
     environments: Callable[[], frozenset[str]]
     """Names of those that something beside the pool uses."""
+    keeping_in: Path | None = None
+    """Folder for what may have to be sent again; None: nothing ever has."""
 
 
 class Pool:
@@ -96,7 +99,9 @@ class Pool:
         self._environments_elsewhere = outside.environments
         self._reports = Reports(outside.send)
         self._nursery = nursery
-        self.parcels = Parcels(outside.send, ask=outside.ask, lose=self._lose)
+        self.parcels = Parcels(
+            outside.send, ask=outside.ask, lose=self._lose, keeping_in=outside.keeping_in
+        )
         self._watch = Watch(
             settings.limits, busy=self._busy_children, end=self._end_child, looked=self._rebalance
         )
@@ -146,6 +151,24 @@ class Pool:
         if deaths:
             await asyncio.wait(deaths)
         return tuple(leases)
+
+    def begin_nothing(self) -> None:
+        """The connection broke: drop what has not begun. Nothing begins until there is another."""
+        self.recall(self.unbegun)
+
+    @property
+    def starts(self) -> tuple[Start, ...]:
+        """Runs that have begun, or are about to do so and cannot be held back."""
+        now = wall()
+        return tuple(
+            Start(run.assignment.run_id, run.token, instant(run.begun_at or now))
+            for run in self._held.values()
+        )
+
+    def void(self, leases: Iterable[Lease]) -> None:
+        """These belong to somebody else: end them without another word."""
+        for lease in leases:
+            self._kill(lease)
 
     def give_up(self) -> None:
         """The leases are over: end every run without another word about it."""

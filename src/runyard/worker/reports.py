@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 
 from runyard.model.ids import RunId
-from runyard.protocol.frames import Begun, End, Ended, FromWorker, Start
+from runyard.protocol.frames import Begun, End, FromWorker, Start
+from runyard.protocol.outbox import in_frames
 from runyard.worker.clock import instant
 from runyard.worker.execution import Execution
 from runyard.worker.logbook import BATCH_DURATION
@@ -75,7 +76,8 @@ class Reports:
             self._send(Begun(tuple(starts)))
         if self._ends:
             ends, self._ends = self._ends, []
-            self._send(Ended(tuple(ends)))
+            for frame in in_frames(ends):
+                self._send(frame)
 
     def _start(self, execution: Execution) -> Start:
         execution.is_announced = True

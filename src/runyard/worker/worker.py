@@ -14,6 +14,7 @@ from runyard.model.runs import CALL_TOKEN
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,
     Assignments,
+    Begun,
     BlobPart,
     Call,
     Capacity,
@@ -30,17 +31,21 @@ from runyard.protocol.frames import (
     Introduction,
     Kill,
     Killed,
+    Lease,
     Pending,
     Recall,
     Recalled,
+    Recorded,
     Refusal,
     Renewed,
+    Resume,
     StepRecorded,
     Warm,
     Welcome,
 )
+from runyard.protocol.outbox import Outbox
 from runyard.protocol.reconnecting import Backoff
-from runyard.protocol.session import Monotonic, SessionState, WorkerSession
+from runyard.protocol.session import Monotonic, SessionState, Standing, WorkerSession
 from runyard.worker import VERSION
 from runyard.worker.calls import Calls
 from runyard.worker.clock import monotonic
@@ -55,7 +60,12 @@ STEADY = 0.25
 """Share by which the capacity must change before the server is told."""
 
 
+LAPSED = "lapsed"
 NAME_TAKEN = "name_taken"
+LAST_ENDS = timedelta(seconds=5)
+"""How long a worker that leaves waits until the server has recorded what it said."""
+WHILE_STANDING = timedelta(seconds=1)
+"""The longest pause between two tries while runs still go on."""
 NAME_PATIENCE = 30.0
 """Seconds for which a name may be taken: so long the last life of this very worker may be held for
 alive."""
@@ -79,12 +89,18 @@ class Worker:
         self._settings = replace(settings, folder=settings.folder.absolute())
         self._session = WorkerSession(sent_is_heard=line.is_within)
         self._transport: Transport | None = None
+        self._standing: Standing | None = None
+        """The session that the next connection goes on with."""
+        self._outbox = Outbox()
         self._backoff = Backoff()
         self._refused: WorkerRefused | None = None
         self._name_taken_at: float | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._empty = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Set when no end waits to be recorded."""
+        self._is_leaving = False
         self._is_draining = False
         self._told = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -145,6 +161,7 @@ class Worker:
                 spawn,
                 self._note_held,
                 lambda: self._calls.environments,
+                None if self._line.is_within else self._settings.folder / "scratch",
             ),
         )
         self._calls = Calls(
@@ -165,12 +182,17 @@ class Worker:
             if self._is_refused() or self._stopping.is_set() or self._line.is_within:
                 return
             self._backoff.lasted(timedelta(seconds=self._now() - begun_at))
-            await self._pause()
+            if not self._has_lapsed():
+                await self._pause()
+
+    def _has_lapsed(self) -> bool:
+        """Whether the server knew the session no longer: there is nothing to wait for."""
+        return self._session.refusal is not None and self._session.refusal.code == LAPSED
 
     def _is_refused(self) -> bool:
         """Whether there is no use in another try."""
         refusal = self._session.refusal
-        if refusal is None:
+        if refusal is None or refusal.code == LAPSED:
             self._name_taken_at = None
             return False
         if refusal.code == NAME_TAKEN:
@@ -206,6 +228,8 @@ class Worker:
 
     async def _pause(self) -> None:
         delay = self._backoff.delay(random.random())
+        if self._standing is not None:
+            delay = min(delay, WHILE_STANDING)
         try:
             async with asyncio.timeout(delay.total_seconds()):
                 await self._stopping.wait()
@@ -214,14 +238,18 @@ class Worker:
 
     async def _converse(self, transport: Transport) -> None:
         """One conversation, from the hello to its end."""
-        self._session = WorkerSession(sent_is_heard=self._line.is_within)
+        self._session = WorkerSession(sent_is_heard=self._line.is_within, standing=self._standing)
         self._transport = transport
         self._ended.clear()
         self._empty.clear()
         self._is_draining = False
         self._told = 0
-        transport.listen(self._receive, self._closed)
+        transport.listen(
+            lambda frames: self._receive(transport, frames),
+            lambda detail: self._closed(transport, detail),
+        )
         transport.send(self._session.greet(self._hello(), self._now()))
+        self._wake_for_leases()
         await self._unless_stopped(self._ended.wait())
         if not self._ended.is_set():
             await self._leave()
@@ -229,16 +257,32 @@ class Worker:
 
     async def _leave(self) -> None:
         """Take nothing more, let what has begun end in time, say goodbye."""
+        self._standing = None
         if self._session.state is SessionState.OPEN:
             self._drain()
-            try:
-                async with asyncio.timeout(self._settings.drain.total_seconds()):
-                    await self._empty.wait()
-            except TimeoutError:
+            if not await self._within(self._settings.drain, self._empty):
                 self._pool.give_up()
-            self._pool.flush()
-            self._send(Goodbye("stopped"))
+            await self._say_goodbye("stopped")
         self._hang_up("the worker stopped")
+
+    async def _say_goodbye(self, detail: str) -> None:
+        self._pool.flush()
+        if not self._line.is_within and self._outbox.ended:
+            await self._within(LAST_ENDS, self._settled)
+        self._is_leaving = True
+        self._send(Goodbye(detail))
+
+    async def _within(self, lasting: timedelta, event: asyncio.Event) -> bool:
+        """Whether this happened in time, and before the conversation ended."""
+        waits = [self._loop.create_task(e.wait()) for e in (event, self._ended)]
+        try:
+            await asyncio.wait(
+                waits, timeout=lasting.total_seconds(), return_when=asyncio.FIRST_COMPLETED
+            )
+            return event.is_set()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _close(self) -> None:
         if self._timer is not None:
@@ -263,13 +307,28 @@ class Worker:
             slots=settings.slots,
             labels=settings.labels,
             isolation=self._nursery.isolation.text,
+            resume=None if self._standing is None else self._resume(self._standing),
+        )
+
+    def _resume(self, standing: Standing) -> Resume:
+        return Resume(
+            session_id=standing.session_id,
+            key=standing.key,
+            begun=self._pool.starts,
+            ended=self._outbox.ended,
         )
 
     # ------------------------------------------------------------ frames
 
     def _send(self, frame: FromWorker) -> None:
-        if self._transport is not None:
-            self._transport.send(frame)
+        """Say something; what must not be lost is said again after the connection broke."""
+        if not self._line.is_within:
+            self._outbox.keep(frame)
+        if self._session.state is not SessionState.OPEN or self._transport is None:
+            return
+        self._transport.send(frame)
+        if self._outbox.wants_heartbeat:
+            self._beat(self._now())
 
     def _ask(self) -> int:
         return self._session.ask()
@@ -284,25 +343,47 @@ class Worker:
         if self._transport is not None:
             self._transport.abort(detail)
 
-    def _closed(self, detail: str) -> None:
+    def _closed(self, transport: Transport, detail: str) -> None:
+        if transport is not self._transport:
+            return
         self._transport = None
         if self._session.refusal is None:
             self._tell(f"Disconnected: {detail}")
-        self._pool.give_up()
         self._calls.give_up()
         self._session.end()
+        if self._may_come_back():
+            self._standing = self._session.standing
+            self._pool.begin_nothing()
+        else:
+            self._give_up()
         self._ended.set()
 
-    def _receive(self, frames: list[FromServer]) -> None:
+    def _may_come_back(self) -> bool:
+        """Whether what executes here may go on: until its leases end, or it was resumed."""
+        standing = self._session.standing
+        return (
+            standing is not None
+            and not self._is_leaving
+            and not self._stopping.is_set()
+            and self._now() < standing.give_up_at
+        )
+
+    def _give_up(self) -> None:
+        """The leases are over, one way or another: nothing of them goes on, or is spoken of."""
+        self._standing = None
+        self._pool.give_up()
+        self._outbox.clear()
+
+    def _receive(self, transport: Transport, frames: list[FromServer]) -> None:
         now = self._now()
         for frame in frames:
-            if self._session.state is SessionState.ENDED:
+            if transport is not self._transport or self._session.state is SessionState.ENDED:
                 return
             if self._session.receive(frame, now):
                 self._obey(frame)
         self._tell_capacity()
 
-    def _obey(self, frame: FromServer) -> None:  # noqa: C901 - one exhaustive match
+    def _obey(self, frame: FromServer) -> None:  # noqa: C901, PLR0915 - one exhaustive match
         match frame:
             case Assignments(runs):
                 self._pool.assign(runs)
@@ -319,6 +400,8 @@ class Worker:
                 self._calls.warm(frame, self._pool.introduction(frame.version_id))
             case StepRecorded():
                 self._pool.parcels.recorded(frame)
+            case Recorded(runs):
+                self._note_recorded(runs)
             case Inspect():
                 self._spawn(self._inspect(frame))
             case BlobPart():
@@ -331,42 +414,73 @@ class Worker:
                 self._drain()
                 self._spawn(self._leave_when_empty())
             case Welcome():
-                self._begin()
-            case Pending(_, detail):
-                self._tell(f"Waiting: {detail}")
+                self._begin(frame)
+            case Pending():
+                self._tell(f"Waiting: {frame.detail}")
                 self._wake_for_leases()
-            case Refusal(code, detail):
-                if code == NAME_TAKEN:
-                    self._tell(f"Not let in yet: {detail}")
-                self._hang_up(detail)
-            case Renewed():
+            case Refusal():
+                self._hear_refusal(frame)
+            case Renewed(number):
+                self._outbox.confirmed(number)
                 self._wake_for_leases()
             case _:
                 assert_never(frame)
 
+    def _hear_refusal(self, refusal: Refusal) -> None:
+        if refusal.code == NAME_TAKEN:
+            self._tell(f"Not let in yet: {refusal.detail}")
+        self._hang_up(refusal.detail)
+
+    def _note_recorded(self, runs: tuple[Lease, ...]) -> None:
+        self._outbox.recorded(runs)
+        if not self._outbox.ended:
+            self._settled.set()
+
     async def _kill(self, frame: Kill) -> None:
+        session = self._session
         calls = tuple(lease for lease in frame.runs if lease.token == CALL_TOKEN)
         await self._calls.kill(lease.run_id for lease in calls)
         runs = await self._pool.kill([run for run in frame.runs if run.token != CALL_TOKEN])
-        self._send(Killed(frame.request, (*calls, *runs)))
+        answer = Killed(frame.request, (*calls, *runs))
+        if session is self._session and session.answer(answer):
+            self._send(answer)
         self._note_held()
 
     async def _inspect(self, frame: Inspect) -> None:
+        session = self._session
         try:
             answer = await self._inspections.inspect(frame)
         except Exception as error:  # noqa: BLE001 - whatever fails here, the worker goes on
             problem = CodeProblem(reason=f"the worker failed: {type(error).__name__}: {error}")
             answer = Inspected(frame.request, (), problem)
-        self._send(answer)
+        # The server has asked again, if meanwhile there was another connection.
+        if session is self._session and session.answer(answer):
+            self._send(answer)
 
     # ------------------------------------------------------------ capacity, draining
 
-    def _begin(self) -> None:
+    def _begin(self, welcome: Welcome) -> None:
+        self._is_leaving = False
+        if welcome.resumed:
+            self._go_on(welcome)
+        else:
+            self._tell("Connected.")
         self._tell_capacity()
         self._wake_for_leases()
         self._supplies.ask_again()
-        self._tell("Connected.")
         self.welcomed.set()
+
+    def _go_on(self, welcome: Welcome) -> None:
+        """The connection is another one, the session is the same: say again what may be lost."""
+        self._pool.void(welcome.void)
+        self._outbox.forget(welcome.void)
+        self._tell("Connected again.")
+        assert self._transport is not None
+        if starts := self._pool.starts:
+            self._transport.send(Begun(starts))
+        for frame in self._outbox.again():
+            self._transport.send(frame)
+        self._pool.parcels.ask_again()
 
     def _tell_capacity(self) -> None:
         if self._session.state is not SessionState.OPEN:
@@ -387,13 +501,13 @@ class Worker:
         self._note_held()
 
     async def _leave_when_empty(self) -> None:
-        """The server is about to stop: there is nothing more to come from it."""
+        """The server is about to stop: nothing more is to come from it."""
+        session = self._session
         await self._empty.wait()
         if self._line.is_within:
             self._stopping.set()
-        else:
-            self._pool.flush()
-            self._send(Goodbye("the server stops"))
+        elif session is self._session and session.state is SessionState.OPEN:
+            await self._say_goodbye("the server stops")
             self._hang_up("the server stops")
 
     def _note_held(self) -> None:
@@ -407,26 +521,32 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        instants = (self._session.heartbeat_due_at, self._session.give_up_at)
+        session = self._session
+        instants = (session.heartbeat_due_at, session.deaf_at, session.give_up_at)
         if awaited := [at for at in instants if at is not None]:
             delay = max(0.0, min(awaited) - self._now())
             self._timer = self._loop.call_later(delay, self._mind_leases)
 
     def _mind_leases(self) -> None:
         self._timer = None
-        now = self._now()
-        due, give_up = self._session.heartbeat_due_at, self._session.give_up_at
-        if due is not None and now >= due:
-            if self._session.is_deaf:
-                self._break_off("the server does not answer")
-            else:
-                self._send(self._session.heartbeat(self._pool.busy, now))
-                give_up = self._session.give_up_at
-        if give_up is not None and now >= give_up:
-            self._pool.give_up()
+        now, session = self._now(), self._session
+        if session.deaf_at is not None and now >= session.deaf_at:
+            self._break_off("the server does not answer")
+        elif session.heartbeat_due_at is not None and now >= session.heartbeat_due_at:
+            self._beat(now)
+        if session.give_up_at is not None and now >= session.give_up_at:
+            self._give_up()
             self._break_off("the leases ran out")
         else:
             self._wake_for_leases()
+
+    def _beat(self, now: Monotonic) -> None:
+        """Give a sign of life."""
+        if self._transport is not None:
+            beat = self._session.heartbeat(self._pool.busy, now)
+            if not self._line.is_within:
+                self._outbox.beat(beat.number)
+            self._transport.send(beat)
 
     def _now(self) -> Monotonic:
         return Monotonic(monotonic())

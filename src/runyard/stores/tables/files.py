@@ -44,6 +44,11 @@ class FileTable:
         rows = await self._db.all("files_of_run", company_id=company, run_id=run)
         return [_file_from(row) for row in rows]
 
+    async def has_blob(self, company: CompanyId, digest: str) -> bool:
+        """Whether a bundle or a file of the company is this blob."""
+        row = await self._db.one("company_has_blob", company_id=company, digest=digest)
+        return row is not None and bool(row[0])
+
     async def list(self, company: CompanyId, limit: int) -> list[StoredFile]:
         """Newest first."""
         rows = await self._db.all("list_files", company_id=company, limit=limit)
