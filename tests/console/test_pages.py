@@ -337,6 +337,38 @@ async def test_signing_out_everywhere(place: Place) -> None:
     assert (await there.get("/console")).status_code == 303
 
 
+async def test_another_browser_is_signed_out_alone(place: Place) -> None:
+    here = await place.signed_in()
+    assert here.user is not None
+    there, stays = await place.browser_of(here.user), await place.browser_of(here.user)
+    other = await place.signed_in()
+    logins = place.server.engine.logins
+    [_, second, _] = sorted(await logins.list(here.user.id), key=lambda login: login.id)
+
+    stranger = await other.post("/console/account/end-login", login=str(second.id))
+    untouched = (await there.get("/console")).status_code
+    done = await here.post("/console/account/end-login", login=str(second.id))
+    nonsense = await here.post("/console/account/end-login", login="all")
+
+    assert (stranger.status_code, untouched) == (303, 200)
+    assert done.headers["location"] == "/console/account?said=login-ended"
+    assert nonsense.status_code == 400
+    assert [(await v.get("/console")).status_code for v in (here, there, stays)] == [200, 303, 200]
+
+
+async def test_a_refused_user_is_not_typed_in_again(place: Place) -> None:
+    admin = await place.signed_in(Role.ADMINISTRATOR, everywhere=True)
+
+    page = await admin.post(
+        "/console/users", email="nobody", name="Bob", role="developer", company=""
+    )
+
+    assert page.status_code == 400
+    assert 'value="nobody"' in page.text
+    assert '<option value="developer" selected>' in page.text
+    assert '<option value="" selected>' in page.text
+
+
 async def test_an_administrator_looks_after_users(place: Place) -> None:
     admin = await place.signed_in(Role.ADMINISTRATOR, everywhere=True)
     email = f"bob-{place.company.slug}@example.com"

@@ -14,6 +14,7 @@ from runyard.model.errors import (
     TooManyLogins,
     Unauthenticated,
 )
+from runyard.model.ids import LoginId
 from runyard.model.tokens import Permission
 from runyard.model.users import ClockStyle, DateStyle, Display, User
 from runyard.web.problems import headers_of, status_of
@@ -73,6 +74,13 @@ async def change_password(request: Request, form: Form) -> Response:
         return await _page(request, form=form, error=error, part="password")
     new = await request.engine.logins.open(user, origin(request))
     return let_in(request, new, f"{ADDRESS}?said=password")
+
+
+async def end_login(request: Request, form: Form) -> Response:
+    """End one login of the user, in another browser."""
+    login = LoginId(form.number("login", "the number of a login"))
+    await request.engine.logins.end(request.visit.user.id, login)
+    return led_to(f"{ADDRESS}?said=login-ended")
 
 
 async def sign_out_everywhere(request: Request, _: Form) -> Response:
@@ -164,5 +172,6 @@ ROUTES = (
     _change("/account", change_account),
     _change("/account/display", change_display),
     _change("/account/password", change_password),
+    _change("/account/end-login", end_login),
     _change("/account/sign-out-everywhere", sign_out_everywhere),
 )

@@ -21,6 +21,7 @@ SAID: Mapping[str, str] = {
     "paused": "The orchestrator is off: queued runs wait, begun ones go on.",
     "resumed": "The orchestrator is on.",
     "password": "The password is changed, and every other browser is signed out.",
+    "login-ended": "That browser is signed out.",
     "signed-out": "You are signed out.",
     "signed-out-everywhere": "You are signed out everywhere.",
     "user-signed-out": "The user is signed out everywhere.",

@@ -109,6 +109,7 @@ async def _list_page(request: Request, form: Form, error: RunyardError | None = 
         "names": {company.id: company.name for company in companies},
         "roles": [role.value for role in Role],
         "form": form,
+        "chosen": _chosen(form),
         "complaints": {} if error is None else complaints(error),
     }
     status = 200 if error is None else status_of(type(error))
@@ -129,6 +130,7 @@ async def _user_page(
         "roles": [role.value for role in Role],
         "logins": await engine.logins.list(subject.id),
         "link": link,
+        "chosen": _chosen(Form({})),
         "complaints": {} if error is None else complaints(error),
     }
     status = 200 if error is None else status_of(type(error))
@@ -155,6 +157,14 @@ def _role(form: Form) -> Role:
     if text not in list(Role):
         raise refused("role", text[:80] or "nothing", ", ".join(Role))
     return Role(text)
+
+
+def _chosen(form: Form) -> dict[str, str | None]:
+    """What was chosen before, so that a form that is shown again still says so."""
+    return {
+        "role": form.text("role") or None,
+        "company": form.text("company") if form.has("company") else None,
+    }
 
 
 def _address(user: User) -> str:

@@ -164,7 +164,11 @@ class Logins:
 
     async def sign_out(self, visit: Visit) -> None:
         """End this login."""
-        await self._store.logins.revoke(visit.user.id, visit.login.id, self._clock.now())
+        await self.end(visit.user.id, visit.login.id)
+
+    async def end(self, user: UserId, login: LoginId) -> None:
+        """End one login of a user; nothing when there is no such login."""
+        await self._store.logins.revoke(user, login, self._clock.now())
         self._changed()
 
     async def sign_out_everywhere(self, user: UserId, kept: LoginId | None = None) -> None:
