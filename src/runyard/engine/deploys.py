@@ -6,7 +6,7 @@ and with it the bundle that version came from. All changes of a deploy are one p
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -19,6 +19,7 @@ from runyard.model.errors import (
     DeployedMeanwhile,
     FieldProblem,
     InputRefused,
+    NoWorker,
     TaskOwnedElsewhere,
 )
 from runyard.model.ids import GateId, TaskId, VersionId
@@ -29,6 +30,9 @@ from runyard.telemetry import TASKS_DEPLOYED, emit
 ARCHIVE_LIMIT = 100 * 1024 * 1024
 BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 TRIES = 3
+
+Looking = Callable[[Company, str, Callable[[str], None]], Awaitable[tuple[Declaration, ...]]]
+"""Tells which tasks are in the bundle of this digest, saying lines meanwhile."""
 
 
 class Change(StrEnum):
@@ -70,6 +74,7 @@ class Deploys:
         self._directory = foundation.directory
         self._dispatcher = foundation.dispatcher
         self._sessions = foundation.sessions
+        self._colleagues = foundation.colleagues
         self._files = files
         self.on_deployed: Callable[[], None] = _nothing
         """Called when tasks have got new versions."""
@@ -92,15 +97,24 @@ class Deploys:
             allowed = "1 to 100 letters, digits, spaces, dots, hyphens and underscores"
             problem = FieldProblem(field="name", seen=repr(bundle_name), allowed=allowed)
             raise InputRefused([problem])
-        inspector = self._sessions.inspector(company.id)
+        looking = await self._looking(company)
         digest, size = await self._files.keep_blob(archive, limit=ARCHIVE_LIMIT)
-        declarations = await inspector.port.inspect(company, digest, on_line)
+        declarations = await looking(company, digest, on_line)
         refuse_unfit(declarations)
         for _ in range(TRIES):
             deploy = await self._plan(company, bundle_name, digest, size, declarations, take_over)
             if await self._store.tasks.deploy(deploy):
                 return await self._report(company, deploy)
         raise DeployedMeanwhile(f"company {company.slug!r} is being deployed to; try again")
+
+    async def _looking(self, company: Company) -> Looking:
+        """Who looks into the bundle: a worker that is connected here, else one of another server."""
+        try:
+            return self._sessions.inspector(company.id).port.inspect
+        except NoWorker:
+            if not await self._colleagues.list():
+                raise
+            return self._colleagues.inspect
 
     async def _plan(
         self,

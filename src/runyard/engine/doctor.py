@@ -1,9 +1,11 @@
 """Proof, on the live database, that the promises hold."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
 
+from runyard.engine.colleagues import Colleague, slots_of
 from runyard.engine.foundation import Foundation
 from runyard.engine.keys import Keys
 from runyard.model.errors import RunyardError
@@ -39,15 +41,20 @@ class Doctor:
         self._store = foundation.store
         self._clock = foundation.clock
         self._sessions = foundation.sessions
+        self._peers = foundation.peers
+        self._colleagues = foundation.colleagues
 
     async def examine(self) -> Diagnosis:
         """Look at everything; never raises for what it finds."""
         try:
             checks = [await self._store_check(), await self._clock_check()]
             checks.append(await self._promise_check())
+            checks += await self._server_checks()
+            others = await self._colleagues.list()
         except RunyardError as problem:
             checks = [Check(name="store", ok=False, detail=problem.detail)]
-        checks += [self._key_check(), self._worker_check(), *self._isolation_checks()]
+            others = []
+        checks += [self._key_check(), self._worker_check(others), *self._isolation_checks(others)]
         return Diagnosis(checks=tuple(checks))
 
     async def _store_check(self) -> Check:
@@ -79,15 +86,26 @@ class Doctor:
         detail = "not the one of this database; this server sends no callbacks"
         return Check(name="master key", ok=False, detail=detail)
 
-    def _worker_check(self) -> Check:
-        slots = sum(session.worker.slots for session in self._sessions)
-        detail = f"{len(self._sessions)} online with {slots} slots"
+    async def _server_checks(self) -> list[Check]:
+        """The servers that share the database, where any do."""
+        listed = [server for server in await self._peers.list() if server.left_at is None]
+        if len(listed) < 2:
+            return []
+        gone = [server.name for server in listed if not server.is_connected]
+        detail = f"{len(listed) - len(gone)} connected"
+        if gone:
+            detail += f"; neither connected nor stopped: {', '.join(gone)}"
+        return [Check(name="servers", ok=True, detail=detail)]
+
+    def _worker_check(self, others: Sequence[Colleague]) -> Check:
+        slots = sum(session.worker.slots for session in self._sessions) + slots_of(others)
+        detail = f"{len(self._sessions) + len(others)} online with {slots} slots"
         return Check(name="workers", ok=slots > 0, detail=detail)
 
-    def _isolation_checks(self) -> list[Check]:
+    def _isolation_checks(self, others: Sequence[Colleague]) -> list[Check]:
+        workers = [session.worker for session in self._sessions]
+        workers += [colleague.worker for colleague in others]
         return [
-            Check(
-                name=f"isolation of {session.worker.name}", ok=True, detail=session.worker.isolation
-            )
-            for session in self._sessions
+            Check(name=f"isolation of {worker.name}", ok=True, detail=worker.isolation)
+            for worker in workers
         ]

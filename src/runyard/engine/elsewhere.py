@@ -174,6 +174,30 @@ class Elsewhere:
                     return found
                 await self._clock.wait(wakeup, BEFORE_LOOKING_AGAIN)
 
+    # ------------------------------------------------------------ other things
+
+    def now(self) -> datetime:
+        """The instant at which something is asked."""
+        return self._clock.now()
+
+    async def finding(self, errand: Errand, patience: timedelta) -> bytes | None:
+        """What an errand brings back; None when it could not be done, or not in this time."""
+        peering = self._peering
+        if peering is None:
+            return None
+        deadline = self._clock.monotonic() + patience
+        await peering.ask([errand])
+        try:
+            with self._listening() as wakeup:
+                while True:
+                    self._peers.say(Topic.ERRANDS)
+                    found = await peering.findings([errand.id])
+                    if found or self._clock.monotonic() > deadline:
+                        return found.get(errand.id)
+                    await self._clock.wait(wakeup, BEFORE_LOOKING_AGAIN)
+        finally:
+            await peering.withdraw([errand.id])
+
     # ------------------------------------------------------------ parts
 
     def _ours(self) -> list[SessionId]:

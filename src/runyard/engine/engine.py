@@ -21,6 +21,7 @@ from runyard.engine.attempts import Attempts
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
 from runyard.engine.clock import Clock
+from runyard.engine.colleagues import Colleagues
 from runyard.engine.companies import Companies
 from runyard.engine.couriers import Couriers
 from runyard.engine.deploys import Deploys
@@ -370,6 +371,7 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
     directory = Directory(store, clock)
     peers = Peers(store, clock)
     sessions = Sessions(store, clock, ids, peers, settings.server, settings.lease)
+    elsewhere = Elsewhere(store, clock, ids, sessions, peers)
     return Foundation(
         store=store,
         clock=clock,
@@ -377,7 +379,8 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
         directory=directory,
         sessions=sessions,
         peers=peers,
-        elsewhere=Elsewhere(store, clock, ids, sessions, peers),
+        elsewhere=elsewhere,
+        colleagues=Colleagues(store, sessions, elsewhere, ids),
         dispatcher=Dispatcher(store, clock, directory, sessions, peers),
         watch=Watch(store, clock, peers),
     )

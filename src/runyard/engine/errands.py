@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
+from runyard.engine.colleagues import inspected
 from runyard.engine.foundation import Foundation
 from runyard.engine.news import Topic
 from runyard.engine.runs import Runs
@@ -31,6 +32,7 @@ class Errands:
         self._clock = foundation.clock
         self._sessions = foundation.sessions
         self._store = foundation.store
+        self._directory = foundation.directory
         self._steering = steering
         self._runs = runs
         self._under_way: set[int] = set()
@@ -86,8 +88,11 @@ class Errands:
     def _does(self, verb: Verb, errands: Sequence[Errand]) -> Callable[[], Awaitable[None]]:
         async def done() -> None:
             try:
-                became = await self._doings[verb](errands)
-                answers = [(e.id, became.get(e.run_id, Answer.LEFT)) for e in errands]
+                if verb is Verb.INSPECT:
+                    answers = [await self._inspect(errand) for errand in errands]
+                else:
+                    became = await self._doings[verb](errands)
+                    answers = [(e.id, became.get(e.run_id, Answer.LEFT), None) for e in errands]
                 assert self._peering is not None
                 await self._peering.answer(answers)
                 self._peers.say(Topic.ERRANDS)
@@ -103,6 +108,11 @@ class Errands:
             emit(MAINTENANCE_FAILED, duty=duty, detail=f"{type(error).__name__}: {error}")
 
     # ------------------------------------------------------------ the verbs
+
+    async def _inspect(self, errand: Errand) -> tuple[int, Answer, bytes | None]:
+        company = await self._directory.company_by_id(errand.company_id)
+        answer, result = await inspected(self._sessions, company, errand)
+        return errand.id, answer, result
 
     async def _kill(self, errands: Sequence[Errand]) -> dict[RunId, Answer]:
         return _reported(await self._steering.kill_held(_tokens(errands)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from runyard.engine.colleagues import Colleague
 from runyard.engine.foundation import Foundation
 from runyard.engine.sessions import Session
 from runyard.model.companies import Company
@@ -37,6 +38,7 @@ class Explain:
         self._clock = foundation.clock
         self._directory = foundation.directory
         self._sessions = foundation.sessions
+        self._colleagues = foundation.colleagues
 
     async def why(self, company: Company, run: Run) -> list[Reason]:
         """Every reason why this run is not running."""
@@ -51,9 +53,10 @@ class Explain:
             reasons += _gate_reasons(gate, company, task)
             reasons += await self._limit_reasons(gate)
             fitting = self._sessions.fitting(company.id, gate.labels)
-            reasons += self._worker_reasons(gate, fitting)
+            others = [c for c in await self._colleagues.list() if c.fits(company.id, gate.labels)]
+            reasons += self._worker_reasons(gate, is_any=bool(fitting or others))
             if not reasons:
-                reasons += await self._queue_reasons(run, fitting)
+                reasons += await self._queue_reasons(run, fitting, others)
         return reasons
 
     def _own_reasons(self, run: Run) -> list[Reason]:
@@ -87,8 +90,8 @@ class Explain:
             )
         ]
 
-    def _worker_reasons(self, gate: Gate, fitting: Sequence[Session]) -> list[Reason]:
-        if fitting:
+    def _worker_reasons(self, gate: Gate, *, is_any: bool) -> list[Reason]:
+        if is_any:
             return []
         if gate.labels:
             text = f"no worker is online that has the labels {', '.join(gate.labels)}"
@@ -96,16 +99,19 @@ class Explain:
             text = "no worker is online"
         return [Reason(code="no_worker", text=text, action="start a worker that fits")]
 
-    async def _queue_reasons(self, run: Run, fitting: Sequence[Session]) -> list[Reason]:
+    async def _queue_reasons(
+        self, run: Run, fitting: Sequence[Session], others: Sequence[Colleague]
+    ) -> list[Reason]:
         """Only room is missing; say what takes it."""
-        if any(session.room > 0 for session in fitting):
+        if any(session.room > 0 for session in fitting) or any(c.has_room for c in others):
             return []
         ahead = await self._store.runs.queued_before(run.company_id, run.gate_id, run.rank, run.id)
         busy = [run_id for session in fitting for run_id in session.held]
+        busy += [run_id for colleague in others for run_id in colleague.held]
         reasons = [
             Reason(
                 code="no_free_slot",
-                text=f"all slots of the {len(fitting)} fitting workers are taken",
+                text=f"all slots of the {len(fitting) + len(others)} fitting workers are taken",
                 action="wait, or add slots or workers",
                 run_ids=tuple(busy[:SHOWN_RUNS]),
             )

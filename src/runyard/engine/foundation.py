@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from runyard.engine.clock import Clock
+from runyard.engine.colleagues import Colleagues
 from runyard.engine.directory import Directory
 from runyard.engine.dispatch import Dispatcher
 from runyard.engine.elsewhere import Elsewhere
@@ -24,5 +25,6 @@ class Foundation:
     directory: Directory
     sessions: Sessions
     elsewhere: Elsewhere
+    colleagues: Colleagues
     dispatcher: Dispatcher
     watch: Watch

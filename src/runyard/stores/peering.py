@@ -39,6 +39,8 @@ class Verb(StrEnum):
     """End it if it has never begun."""
     PARK = "park"
     """Put it aside if its attempt has not begun."""
+    INSPECT = "inspect"
+    """Have the worker look into a bundle; no run is meant."""
 
 
 class Answer(StrEnum):
@@ -62,6 +64,8 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
     token: int
     """Of the lease under which the run was held when it was asked."""
     asked_at: datetime
+    body: bytes = b""
+    """What else has to be known, as the verb has it."""
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +130,14 @@ class Peering(Protocol):
     async def asked(self, sessions: Sequence[SessionId]) -> list[Errand]:
         """What is asked of the server that has these sessions, and not answered yet."""
 
-    async def answer(self, answers: Sequence[tuple[int, Answer]]) -> None:
-        """Answer errands, by their ids."""
+    async def answer(self, answers: Sequence[tuple[int, Answer, bytes | None]]) -> None:
+        """Answer errands, by their ids, with a finding if the verb has one."""
 
     async def answers(self, errands: Sequence[int]) -> dict[int, Answer]:
         """Answers to those of these errands that have been answered."""
+
+    async def findings(self, errands: Sequence[int]) -> dict[int, bytes | None]:
+        """Findings of those of these errands that have been answered."""
 
     async def withdraw(self, errands: Sequence[int]) -> None:
         """Whatever the answer, nobody waits for it any more."""

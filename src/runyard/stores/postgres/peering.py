@@ -143,8 +143,17 @@ class PostgresPeering:
     async def ask(self, errands: Sequence[Errand]) -> None:
         """Ask this of the servers that have these sessions."""
         rows = [
-            (e.id, e.session_id, e.verb.value, e.company_id, e.run_id, e.token, micros(e.asked_at))
-            for e in errands
+            (
+                errand.id,
+                errand.session_id,
+                errand.verb.value,
+                errand.company_id,
+                errand.run_id,
+                errand.token,
+                micros(errand.asked_at),
+                errand.body,
+            )
+            for errand in errands
         ]
         await self._write("ask_errand", *rows, write_class=WriteClass.OUTCOME)
 
@@ -153,15 +162,20 @@ class PostgresPeering:
         rows = await self._db.all("unanswered_errands", session_ids=list(sessions))
         return [_errand_from(row) for row in rows]
 
-    async def answer(self, answers: Sequence[tuple[int, Answer]]) -> None:
-        """Answer errands, by their ids."""
-        rows = [(errand, answer.value) for errand, answer in answers]
+    async def answer(self, answers: Sequence[tuple[int, Answer, bytes | None]]) -> None:
+        """Answer errands, by their ids, with a finding if the verb has one."""
+        rows = [(errand, answer.value, finding) for errand, answer, finding in answers]
         await self._write("answer_errand", *rows, write_class=WriteClass.OUTCOME)
 
     async def answers(self, errands: Sequence[int]) -> dict[int, Answer]:
         """Answers to those of these errands that have been answered."""
         rows = await self._db.all("answers_of_errands", errand_ids=list(errands))
         return {errand: Answer(answer) for errand, answer in rows}
+
+    async def findings(self, errands: Sequence[int]) -> dict[int, bytes | None]:
+        """Findings of those of these errands that have been answered."""
+        rows = await self._db.all("findings_of_errands", errand_ids=list(errands))
+        return dict(rows)
 
     async def withdraw(self, errands: Sequence[int]) -> None:
         """Whatever the answer, nobody waits for it any more."""
@@ -250,6 +264,7 @@ def _errand_from(row: Row) -> Errand:
         run_id=row[4],
         token=row[5],
         asked_at=instant(row[6]),
+        body=bytes(row[7]),
     )
 
 

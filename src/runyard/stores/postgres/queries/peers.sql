@@ -58,24 +58,28 @@ SELECT runs.id, runs.company_id, gate_id, session_id, lease_token, attempt, begu
 SELECT id, lease_expires_at FROM sessions
  WHERE id = ANY (:session_ids::bigint[]) AND closed_at IS NULL;
 
--- name: ask_errand(errand_id, session_id, verb, company_id, run_id, token, asked_at)!
-INSERT INTO errands (id, session_id, verb, company_id, run_id, token, asked_at)
+-- name: ask_errand(errand_id, session_id, verb, company_id, run_id, token, asked_at, body)!
+INSERT INTO errands (id, session_id, verb, company_id, run_id, token, asked_at, body)
 SELECT * FROM unnest(:errand_id::bigint[], :session_id::bigint[], :verb::text[],
                      :company_id::bigint[], :run_id::bigint[], :token::bigint[],
-                     :asked_at::bigint[]);
+                     :asked_at::bigint[], :body::bytea[]);
 
 -- name: unanswered_errands(session_ids)
-SELECT id, session_id, verb, company_id, run_id, token, asked_at FROM errands
+SELECT id, session_id, verb, company_id, run_id, token, asked_at, body FROM errands
  WHERE session_id = ANY (:session_ids::bigint[]) AND answer IS NULL
  ORDER BY id;
 
--- name: answer_errand(errand_id, answer)!
-UPDATE errands SET answer = given.answer
-  FROM unnest(:errand_id::bigint[], :answer::text[]) AS given (errand_id, answer)
+-- name: answer_errand(errand_id, answer, finding)!
+UPDATE errands SET answer = given.answer, finding = given.finding
+  FROM unnest(:errand_id::bigint[], :answer::text[], :finding::bytea[])
+       AS given (errand_id, answer, finding)
  WHERE errands.id = given.errand_id;
 
 -- name: answers_of_errands(errand_ids)
 SELECT id, answer FROM errands WHERE id = ANY (:errand_ids::bigint[]) AND answer IS NOT NULL;
+
+-- name: findings_of_errands(errand_ids)
+SELECT id, finding FROM errands WHERE id = ANY (:errand_ids::bigint[]) AND answer IS NOT NULL;
 
 -- name: withdraw_errand(errand_id)!
 DELETE FROM errands WHERE id = ANY (:errand_id::bigint[]);
