@@ -20,6 +20,7 @@ CHAPTERS = (
     "A failing run",
     "Why is it waiting?",
     "A schedule",
+    "Integray's Remote API",
     "Your turn",
 )
 
@@ -39,6 +40,8 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "no place in the United States has the zip code 00000" in told.stdout
     assert "did you mean orders?" in told.stdout
     assert "orchestrator_paused" in told.stdout
+    assert '"status": "Finished successfully"' in told.stdout
+    assert "export CONTROL=ryd_remote-control_" in told.stdout
     assert f"127.0.0.1:{port}" not in told.stdout, "it should take another port"
     assert "The server has stopped." in told.stdout
 

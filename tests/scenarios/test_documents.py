@@ -57,6 +57,22 @@ def script(document: Path) -> str:
             ),
         ),
         (
+            "docs/integray.md",
+            (
+                "Allow control",
+                '"isRunnable":false',
+                '"status":"Finished successfully"',
+                '"note":"order 17"',
+                "there is no zip code 00000",
+                '"level":"Error"',
+                '"statusId":999',
+                "x-has-more: true",
+                '"name":"Waiting for agent"',
+                "runyard_remote_orchestrator_runnable 1.0",
+                '"code":"remote_control_disabled"',
+            ),
+        ),
+        (
             "docs/tutorial.md",
             (
                 "as expected",

@@ -6,6 +6,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import httpx
+from msgspec import UNSET
 from rich.rule import Rule
 from rich.text import Text
 
@@ -51,7 +53,9 @@ class Story:
             failed = self._fail(client)
             self._hold(client)
             self._plan(client)
+            control = self._steer(client)
         self._invite(failed)
+        self._invite_to_steer(control)
 
     def _found(self, client: Client) -> None:
         chapter("A company", "Everything belongs to one.")
@@ -127,6 +131,38 @@ class Story:
             )
         )
 
+    def _steer(self, client: Client) -> str:
+        """The way of Integray's article, over its dialect; the token that it ends with."""
+        chapter("Integray's Remote API", "Allow control, then steer the company from outside.")
+        control = client.allow_control("token")
+        if control.secret is UNSET:
+            raise WrongEnding("allowing control should have made a token")
+        with RemoteCaller(control.url, control.secret) as caller:
+            caller.ask("GET", "/orchestrator/status")
+            caller.ask("PUT", "/orchestrator/status", {"isRunnable": False})
+            caller.ask("PUT", "/orchestrator/status", {"isRunnable": True})
+            [task] = [t for t in caller.ask("GET", "/tasks?search=zip") if t["name"] == ZIP_CODE]
+            body = {"input": {"zip": FORT_WORTH}, "note": "from the demo"}
+            started = caller.ask("POST", f"/tasks/{task['taskId']}/start", body)
+            run = caller.ask("GET", f"/taskruns/{started['taskRunId']}/wait?timeout=60")
+        if run["statusId"] != 200:
+            raise WrongEnding(f"the task run has the status {run['statusId']}, expected 200")
+        return control.secret
+
+    def _invite_to_steer(self, secret: str) -> None:
+        console().print("\nAs a program made for Integray (docs/integray.md):", style="italic")
+        base = f"{self._url}/api/remote/{COMPANY}"
+        header = '-H "Authorization: $CONTROL"'
+        for line in (
+            f"export CONTROL={secret}",
+            f"curl {header} {base}/orchestrator/status",
+            f"curl -X PUT {header} -H 'Content-Type: application/json' "
+            f"-d '{{\"isRunnable\": true}}' {base}/orchestrator/status",
+            f"curl {header} '{base}/taskruns?statusId=200&count=3'",
+        ):
+            console().print(Text(f"  {line}"), soft_wrap=True)
+        console().print(f"Its reference, to try it in a browser: {self._url}/remote-api/{COMPANY}")
+
     def _ended(
         self, client: Client, task: str, values: Mapping[str, Any], expected: RunState
     ) -> Run:
@@ -154,6 +190,31 @@ class Story:
             f'{_program()} run start "{ZIP_CODE}" -i zip={FORT_WORTH} --wait',
         ):
             console().print(Text(f"  {line}"), soft_wrap=True)
+
+
+class RemoteCaller:
+    """Asks a dialect as a program made for it does, and shows that."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        headers = {"authorization": secret}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=90, trust_env=False)
+
+    def __enter__(self) -> "RemoteCaller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+        """The answer's JSON; raises unless it is a success."""
+        answer = self._http.request(method, path, json=body)
+        console().print(Text(f"{method} {answer.request.url.raw_path.decode()}", "bold"))
+        _print_body(answer.request.content.decode())
+        console().print(Text(str(answer.status_code), "green" if answer.is_success else "yellow"))
+        _print_body(answer.text)
+        if not answer.is_success:
+            raise WrongEnding(f"{method} {path} was answered {answer.status_code}")
+        return answer.json()
 
 
 def chapter(title: str, about: str) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from runyard.engine.engine import Engine, EngineSettings
 from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
-from runyard.model.errors import SetUpAlready
+from runyard.model.errors import FieldProblem, InputRefused, SetUpAlready
 from runyard.model.tokens import Role, TokenKind
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
@@ -246,14 +246,24 @@ def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) ->
     """Every door at its address."""
     doors: dict[str, App] = {
         NATIVE: native_door(house),
-        remote_api.prefix: remote_api.door(house),
         WORKERS: WorkerDoor(house.engine, gateway),
         ASSETS: Door(house, ASSETS, ASSET_ROUTES),
         CONSOLE: console_door(house),
         "/": front_door(house),
         **reference_doors(house, (*REFERENCES, remote_api.reference)),
     }
+    refuse_taken(remote_api.prefix, doors)
+    doors[remote_api.prefix] = remote_api.door(house)
     return Dispatcher(doors, elsewhere=Door(house, "", PROBES))
+
+
+def refuse_taken(prefix: str, doors: Mapping[str, App]) -> None:
+    """Raise InputRefused when a profile wants a dialect where another door is."""
+    if prefix in doors:
+        allowed = "an address at which nothing else answers"
+        raise InputRefused(
+            [FieldProblem(field="integray_profile: base", seen=prefix, allowed=allowed)]
+        )
 
 
 @asynccontextmanager

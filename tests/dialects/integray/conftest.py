@@ -25,9 +25,11 @@ HERE = Path(__file__).parent
 BASE = "/api/remote"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("asyncio"):
+        has_own_loop = getattr(item.module, "OWN_LOOPS", False)
+        is_async = HERE in item.path.parents and item.get_closest_marker("asyncio")
+        if is_async and not has_own_loop:
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 

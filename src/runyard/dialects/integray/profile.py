@@ -111,9 +111,18 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 schema["examples"] = self.their_names(schema.get("examples", []))
         return document
 
-    def usual_names(self, value: object) -> object:
-        """A JSON value with the usual names."""
-        return _renamed(value, {theirs: ours for ours, theirs in self.names.items()})
+    def usual_names(self, body: object) -> object:
+        """A request's body with the usual names. What stands in its members is the caller's own."""
+        if not isinstance(body, dict):
+            return body
+        usual = {theirs: ours for ours, theirs in self.names.items()}
+        for name in body:
+            if name in self.names and name not in usual:
+                allowed = f"it is called {self.names[name]} here"
+                raise InputRefused(
+                    [FieldProblem(field=name, seen="an unknown name", allowed=allowed)]
+                )
+        return {usual.get(name, name): value for name, value in body.items()}
 
     def their_names(self, value: object) -> object:
         """A JSON value with the names of this profile."""

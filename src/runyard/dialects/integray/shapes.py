@@ -314,8 +314,11 @@ class TasksQuery(Asked, frozen=True, kw_only=True):
     """Which tasks; all given conditions must hold."""
 
     is_active: bool | None = None
+    """Only active ones, or only withdrawn ones; both without it."""
     is_runnable: bool | None = None
+    """Only those that may be executed, or only those that may not; both without it."""
     group: Annotated[str, Meta(max_length=200)] | None = None
+    """Only those of this group."""
     search: Annotated[str, Meta(max_length=200)] | None = None
     """Words in the name or the description, in any case."""
 
@@ -343,6 +346,7 @@ class LogsQuery(Asked, frozen=True, kw_only=True):
     min_log_level: Annotated[str, Meta(min_length=1, max_length=20)] = "Trace"
     """The least level: Trace, Debug, Info, Warning, Error, Fatal in any case, or 0 to 5."""
     step_id: Id | None = None
+    """Only records of this step."""
     after_id: Annotated[int, Meta(ge=0, le=_ID)] = 0
     """Only records after this one."""
     count: Annotated[int, Meta(ge=1, le=LARGEST_LOG_PAGE)] = 1_000

@@ -31,6 +31,7 @@ TRIGGERS: Mapping[Trigger, shapes.TriggerName] = {
     Trigger.RESTART: "Restart",
     Trigger.DIALECT: "POST",
     Trigger.REMOTE_API: "RemoteApi",
+    Trigger.CALL: "POST",
 }
 """Whatever our own API, clients and pages start was started by hand, as far as this dialect knows."""
 
