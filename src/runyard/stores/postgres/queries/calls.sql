@@ -75,17 +75,17 @@ SELECT * FROM (:branches) AS found
 -- How many, up to the limit.
 SELECT count(*) FROM (:branches LIMIT :limit) AS found;
 
--- name: call_page_branch(choices, condition, order, limit)
+-- name: call_page_branch(choices, condition, rest, order, limit)
 -- One range of an index for each choice, or one alone. Planned once, however many there are.
 (SELECT found.*
    FROM unnest(:choices::smallint[]) AS choice
   CROSS JOIN LATERAL (SELECT * FROM calls
-                       WHERE :condition
+                       WHERE :condition AND :rest
                        ORDER BY :order DESC, id DESC
                        LIMIT :limit) AS found);
 
--- name: call_count_branch(choices, condition)
-(SELECT 1 FROM unnest(:choices::smallint[]) AS choice JOIN calls ON :condition);
+-- name: call_count_branch(choices, condition, rest)
+(SELECT 1 FROM unnest(:choices::smallint[]) AS choice JOIN calls ON :condition AND :rest);
 
 -- name: old_calls(company_id, task_id, created_before, limit)
 SELECT id FROM calls

@@ -72,11 +72,11 @@ SELECT * FROM (:branches)
 -- How many, up to the limit.
 SELECT count(*) FROM (:branches LIMIT :limit);
 
--- name: call_page_branch(index, condition)
-SELECT * FROM calls INDEXED BY :index WHERE :condition;
+-- name: call_page_branch(index, condition, rest)
+SELECT * FROM calls INDEXED BY :index WHERE :condition AND :rest;
 
--- name: call_count_branch(index, condition)
-SELECT 1 FROM calls INDEXED BY :index WHERE :condition;
+-- name: call_count_branch(index, condition, rest)
+SELECT 1 FROM calls INDEXED BY :index WHERE :condition AND :rest;
 
 -- name: old_calls(company_id, task_id, created_before, limit)
 SELECT id FROM calls
