@@ -124,6 +124,31 @@ async def test_ended_runs_are_kept_as_long_as_their_retention_says(yard: Yard, w
     assert (await yard.run(parked)).state is RunState.PARKED
 
 
+@pytest.mark.parametrize("longer", [1, 30], ids=["shorter", "longer"])
+async def test_tasks_with_a_retention_of_their_own_keep_their_runs_for_it(
+    yard: Yard, longer: int
+) -> None:
+    day = timedelta(days=1)
+    company = await yard.engine.companies.update("acme", retention=7 * day)
+    await yard.a_task("Plain")
+    await yard.a_task("Own", policies=Policies(retention=longer * day))
+    plain, own = await yard.a_run("Plain"), await yard.a_run("Own")
+    for run in (plain, own):
+        await yard.engine.runs.cancel(company, str(run.id))
+
+    left = {}
+    for days in (2, 10, 40):
+        yard.later(days * day)
+        await yard.engine.maintenance.prune()
+        left[days] = {
+            run.id for run in await yard.store.runs.find_many(company.id, [plain.id, own.id])
+        }
+
+    first = {plain.id} if longer == 1 else {plain.id, own.id}
+    second = set() if longer == 1 else {own.id}
+    assert left == {2: first, 10: second, 40: set()}
+
+
 async def test_many_runs_due_at_once_are_all_queued_in_order(yard: Yard) -> None:
     """R9, R8"""
     await yard.a_task()

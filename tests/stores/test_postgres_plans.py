@@ -1,7 +1,6 @@
 """Reads and claims on PostgreSQL go by an index, however much history there is."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import pytest
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Position, RunFilter
-from runyard.stores.filters import listing_of
+from runyard.stores.filters import Listing, listing_of
 from runyard.stores.postgres.connecting import FOR_READING
-from runyard.stores.postgres.database import bind_listing
-from runyard.stores.postgres.link import Bound
+from runyard.stores.postgres.database import list_text
 from runyard.stores.queries import load_queries
 from tests.stores.listings import LISTINGS, named
 from tests.stores.postgres_support import (
@@ -69,19 +67,26 @@ def nodes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for part in plan.get("Plans", []) for node in nodes_of(part))]
 
 
-async def plan_of(dsn: str, bound: Bound) -> list[dict[str, Any]]:
-    """What really happens when a reader executes this."""
+Kind = tuple[str, str]
+PAGE: Kind = ("page_of_runs", "page_branch")
+COUNT: Kind = ("count_of_runs", "count_branch")
+
+
+async def plan_of(
+    dsn: str, kind: Kind, listing: Listing, limit: int, planning: str = "auto"
+) -> list[dict[str, Any]]:
+    """What really happens when a reader executes this, planned for its values or for any."""
+    text, values = list_text(QUERIES, kind, listing, {"company_id": ACME, "limit": limit})
+    given = ", ".join(str(value) for value in values)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         for setting in FOR_READING:
             await connection.execute(setting.encode())
-        result = connection.pgconn.exec_params(
-            b"EXPLAIN (ANALYZE, FORMAT JSON) " + bound.statement.sql,
-            list(bound.values),
-            None,
-            list(bound.formats),
+        await connection.execute(f"SET plan_cache_mode = {planning}".encode())
+        await connection.execute(b"PREPARE list AS " + text.encode())
+        rows = await connection.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE list ({given})".encode()
         )
-        assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message
-        [explained] = json.loads(result.get_value(0, 0) or b"")
+        [[[explained]]] = await rows.fetchall()
         return nodes_of(explained["Plan"])
 
 
@@ -110,18 +115,13 @@ async def a_history_of(dsn: str, folder: Path, knowledge: str) -> None:
 
 
 @pytest.mark.parametrize("after", [None, Position(NOON, RunId(5))], ids=["first", "later"])
-@pytest.mark.parametrize("kind", ["page", "count"])
+@pytest.mark.parametrize("kind", [PAGE, COUNT], ids=["page", "count"])
+@pytest.mark.parametrize("planning", ["force_custom_plan", "force_generic_plan"])
 async def test_a_list_is_read_along_the_indexes_that_serve_it(
-    history: str, kind: str, after: Position | None
+    history: str, planning: str, kind: Kind, after: Position | None
 ) -> None:
     for wanted, indexes in LISTINGS:
-        bound = bind_listing(
-            QUERIES,
-            (f"{kind}_of_runs", f"{kind}_branch"),
-            listing_of(wanted, after),
-            {"company_id": ACME, "limit": 50},
-        )
-        nodes = await plan_of(history, bound)
+        nodes = await plan_of(history, kind, listing_of(wanted, after), 50, planning)
 
         assert {node["Index Name"] for node in nodes if "Index Name" in node} == indexes, wanted
         tables = [node for node in nodes if node.get("Relation Name") == "runs"]
@@ -142,14 +142,7 @@ async def test_a_list_is_read_along_the_indexes_that_serve_it(
     ids=named,
 )
 async def test_a_page_touches_little_more_than_it_shows(history: str, wanted: RunFilter) -> None:
-    bound = bind_listing(
-        QUERIES,
-        ("page_of_runs", "page_branch"),
-        listing_of(wanted),
-        {"company_id": ACME, "limit": 20},
-    )
-
-    nodes = await plan_of(history, bound)
+    nodes = await plan_of(history, PAGE, listing_of(wanted), 20)
 
     assert 20 <= max(node["Actual Rows"] for node in nodes) <= 20 * RANGES
     assert max(node.get("Rows Removed by Filter", 0) for node in nodes) <= 100

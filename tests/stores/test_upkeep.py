@@ -73,6 +73,20 @@ async def test_prune_leaves_what_is_young_or_under_way(world: World) -> None:
     assert [run.id for run in await world.store.runs.find_many(ACME, left)] == left
 
 
+async def test_prune_takes_the_runs_of_a_whole_company(world: World) -> None:
+    await world.add_company(GLOBEX, "globex")
+    tasks = [await world.add_task(), await world.add_task(name="Other")]
+    foreign = await (await world.add_task(GLOBEX)).ended(company_id=GLOBEX, finished_at=later(2))
+    old = [await task.ended(finished_at=later(2)) for task in tasks for _ in range(2)]
+    young = await tasks[0].ended(finished_at=later(5))
+
+    assert await world.store.runs.prune(ACME, None, later(5), 3) == 3
+    assert await world.store.runs.prune(ACME, None, later(5), 3) == 1
+
+    assert await world.store.runs.find_many(ACME, [*old, young]) == [await world.run(young)]
+    assert (await world.run(foreign, GLOBEX)).is_final
+
+
 async def test_a_store_that_keeps_its_promises_has_no_breaches(world: World) -> None:
     task = await world.add_task(concurrency=2)
     await task.ended()

@@ -29,10 +29,12 @@ from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.tokens import Tokens
 from runyard.engine.transitions import target
+from runyard.model.companies import Company
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, TaskId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
+from runyard.model.tasks import Task
 from runyard.stores.base import Finish, LeasedRun
 from runyard.telemetry import (
     CLOCK_JUMPED,
@@ -285,21 +287,41 @@ class Maintenance:
         """Delete ended runs past their retention."""
         now = self._clock.now()
         for company in await self._store.companies.list():
-            for task in await self._store.tasks.list(company.id, include_withdrawn=True):
-                version = await self._directory.version(task.version_id)
-                keep = version.declaration.policies.retention or company.retention
-                keep = min(keep, LONGEST_RETENTION)
-                pruned = 0
-                while True:
-                    count = await self._store.runs.prune(
-                        company.id, task.id, now - keep, PRUNED_AT_ONCE
-                    )
-                    pruned += count
-                    if count < PRUNED_AT_ONCE:
-                        break
-                pruned += await self._prune_calls(company.id, task.id, now)
-                if pruned:
-                    emit(RUNS_PRUNED, company_id=company.id, task_id=task.id, count=pruned)
+            await self._prune_company(company, now)
+
+    async def _prune_company(self, company: Company, now: datetime) -> None:
+        """All its runs at once as far as its own retention goes, unless a task keeps its runs longer;
+        then those of tasks with a retention of their own.
+        """
+        keeps = {
+            task.id: await self._kept_for(task, company)
+            for task in await self._store.tasks.list(company.id, include_withdrawn=True)
+        }
+        together = min(company.retention, LONGEST_RETENTION)
+        is_together = all(keep <= together for keep in keeps.values())
+        if is_together and (pruned := await self._prune_runs(company.id, None, now - together)):
+            emit(RUNS_PRUNED, company_id=company.id, task_id=None, count=pruned)
+        for task, keep in keeps.items():
+            pruned = await self._prune_calls(company.id, task, now)
+            if keep != together or not is_together:
+                pruned += await self._prune_runs(company.id, task, now - keep)
+            if pruned:
+                emit(RUNS_PRUNED, company_id=company.id, task_id=task, count=pruned)
+
+    async def _kept_for(self, task: Task, company: Company) -> timedelta:
+        version = await self._directory.version(task.version_id)
+        keep = version.declaration.policies.retention or company.retention
+        return min(keep, LONGEST_RETENTION)
+
+    async def _prune_runs(
+        self, company: CompanyId, task: TaskId | None, finished_before: datetime
+    ) -> int:
+        pruned = 0
+        while True:
+            count = await self._store.runs.prune(company, task, finished_before, PRUNED_AT_ONCE)
+            pruned += count
+            if count < PRUNED_AT_ONCE:
+                return pruned
 
     async def _prune_calls(self, company: CompanyId, task: TaskId, now: datetime) -> int:
         """Delete records of a task's calls past the retention of its allocation."""

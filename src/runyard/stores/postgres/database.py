@@ -14,6 +14,8 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Answer, Piece
 
+_MOST_PREPARED = 200
+"""Kinds of lists that are planned once; callers make up filters, and each stays with the database."""
 _BRANCHES, _CONDITION, _REST, _CHOICES, _ORDER = (
     f"%({name})s" for name in ("branches", "condition", "rest", "choices", "order")
 )
@@ -34,6 +36,8 @@ class PostgresDatabase:
         self._readers = readers
         self._queries = queries
         self._shapes = shapes
+        self._lists: dict[str, bytes] = {}
+        """Texts of lists that have been asked for, and the names they are prepared under."""
         self._is_closed = False
 
     def write(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
@@ -68,28 +72,36 @@ class PostgresDatabase:
         **values: Any,  # noqa: ANN401
     ) -> list[Row]:
         """All rows of a query whose text has `:branches` in place of a listing's branches."""
+        text, bound = list_text(self._queries, (query, branch), listing, values)
+        encoded = [encode_value(value) for value in bound]
         return await self._readers.read(
-            bind_listing(self._queries, (query, branch), listing, values)
+            Bound(
+                Prepared(self._name_of(text), text.encode()),
+                [value for value, _ in encoded],
+                [form for _, form in encoded],
+            )
         )
 
+    def _name_of(self, text: str) -> bytes:
+        """Under which name a list is prepared; none when there are too many kinds already."""
+        name = self._lists.get(text, b"")
+        if not name and len(self._lists) < _MOST_PREPARED:
+            name = self._lists[text] = b"list_%d" % len(self._lists)
+        return name
 
-def bind_listing(
+
+def list_text(
     queries: Mapping[str, Query],
     names: tuple[str, str],
     listing: Listing,
     values: Mapping[str, Any],
-) -> Bound:
-    """A list with its branches. It has no name: there are too many kinds to keep them prepared."""
+) -> tuple[str, list[Any]]:
+    """The text of a list with its branches, and the values of its parameters in order."""
     query, branch = (queries[name].sql.rstrip("\n;") for name in names)
     branches = " UNION ALL ".join(_branch(branch, part) for part in listing.branches)
     bound = {**values, **listing.values}
     text = query.replace(_BRANCHES, branches).replace(_ORDER, listing.order)
-    encoded = [encode_value(value) for value in bound.values()]
-    return Bound(
-        Prepared(b"", numbered(text, tuple(bound)).encode()),
-        [value for value, _ in encoded],
-        [form for _, form in encoded],
-    )
+    return numbered(text, tuple(bound)), list(bound.values())
 
 
 def _branch(text: str, part: Branch) -> str:

@@ -36,6 +36,7 @@ LONG_QUERIES = frozenset(
         "occupied_gates",
         "page_of_runs",
         "prunable_runs",
+        "prunable_runs_of_company",
         "queued_totals",
         "read_chunks",
         "state_counts",

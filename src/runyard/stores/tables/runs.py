@@ -435,17 +435,15 @@ class RunTable:
     # ------------------------------------------------------------ upkeep
 
     async def prune(
-        self, company: CompanyId, task: TaskId, finished_before: datetime, limit: int
+        self, company: CompanyId, task: TaskId | None, finished_before: datetime, limit: int
     ) -> int:
         """Delete ended runs with everything that belongs to them; how many."""
         before = micros(finished_before)
-        found = await self._db.all(
-            "prunable_runs",
-            company_id=company,
-            task_id=task,
-            finished_before=before,
-            limit=limit,
-        )
+        asked = {"company_id": company, "finished_before": before, "limit": limit}
+        if task is None:
+            found = await self._db.all("prunable_runs_of_company", **asked)
+        else:
+            found = await self._db.all("prunable_runs", task_id=task, **asked)
         return await self._delete(company, found, before) if found else 0
 
     async def delete(self, company: CompanyId, runs: Sequence[RunId]) -> int:

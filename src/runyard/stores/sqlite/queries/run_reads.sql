@@ -212,6 +212,13 @@ SELECT id FROM runs
    AND created_at < :finished_before AND state >= 6 AND finished_at < :finished_before
  LIMIT :limit;
 
+-- name: prunable_runs_of_company(company_id, finished_before, limit)
+-- Of all its tasks, the first that ended first: neighbours in time are neighbours on disk.
+SELECT id FROM runs INDEXED BY runs_by_end
+ WHERE company_id = :company_id AND finished_at < :finished_before AND state - 0 >= 6
+ ORDER BY finished_at, id
+ LIMIT :limit;
+
 -- name: broken_runs(now, limit)
 -- Runs that nothing holds, or that are in two states at once: the promise, the run and what is odd.
 SELECT 'R2', id, 'scheduled without a due instant'
