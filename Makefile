@@ -53,8 +53,9 @@ check: venv ## format, lint, types, import rules and the shape of the source
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python -m pytest --quiet tests/architecture
 
-bench: venv ## measure the two corridors
+bench: venv ## measure the two corridors, then a full store beside a nearly empty one
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.scale
 
 torture: venv ## strike everything for MINUTES (10), then hold the history against the promises
 	@$(BIN)/python -m tests.faults.torture --minutes $(or $(MINUTES),10)
