@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runyard.model.ids import WorkerId
+from runyard.model.ids import RunId, WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.base import Position, RunFilter
@@ -302,3 +302,18 @@ async def test_queued_runs_are_counted_per_company(world: World) -> None:
     await other.running()
 
     assert await world.store.runs.queued_totals() == {ACME: 5}
+
+
+async def test_a_position_beyond_the_bound_of_a_list_shows_no_more_than_the_list(
+    world: World,
+) -> None:
+    task = await world.add_task()
+    runs = [await task.start(created_at=later(number)) for number in range(4)]
+    wanted = RunFilter(created_before=later(2))
+
+    for beyond in (2, 3, 9):
+        after = Position(later(beyond), RunId(10**9))
+        page = await world.store.runs.page(ACME, wanted, after, 10)
+        assert [run.id for run in page.runs] == [runs[1], runs[0]]
+    page = await world.store.runs.page(ACME, wanted, Position(later(1), runs[1]), 10)
+    assert [run.id for run in page.runs] == [runs[0]]

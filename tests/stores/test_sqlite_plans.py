@@ -26,6 +26,7 @@ WALKS = {
     "broken_runs": "the doctor looks at every run",
     "bundles_in_use": "one row per version",
     "delete_expired_setup_links": "there are a few links, each for a short time",
+    "find_any_user": "one step is enough to know whether there is anybody",
     "insert_first_user": "one step is enough to know whether there is anybody",
     "list_companies": "all of them are wanted",
     "list_gates": "all of them are wanted",
@@ -56,6 +57,7 @@ SMALL = (
     "(subquery",
     "sessions USING INDEX",
     "hosts",
+    "places",
     "runs USING INDEX runs_running",
 )
 """What may be walked through anywhere: lists handed in, rows found before, and what is running, which

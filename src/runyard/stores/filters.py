@@ -38,6 +38,7 @@ _QUEUED, _RUNNING = 3, 4
 _ASIDE = (0, 1, 2, 5)
 _FINAL = frozenset(STATE_CODES[state] for state in FINAL_STATES)
 _ENDED = "state >= 6"
+_HAS_END = "finished_at IS NOT NULL"
 
 
 class Branch(msgspec.Struct, frozen=True):
@@ -91,15 +92,15 @@ class _Compiler:
 
     def __init__(self, wanted: RunFilter, after: Position | None) -> None:
         self._wanted = wanted
+        self._after, self._looser = _tightest(wanted, after)
         self.values: dict[str, int] = {}
         self._conditions = [*self._equalities(), *self._bounds()]
         self._states = {STATE_CODES[state] for state in wanted.states} or set(STATE_CODES.values())
         self._causes = {CAUSE_CODES[cause] for cause in wanted.causes}
         if self._causes:
             self._states &= _FINAL
-        self._after = after
-        if after is not None:
-            self.values |= {"after_at": micros(after.at), "after_id": after.run_id}
+        if self._after is not None:
+            self.values |= {"after_at": micros(self._after.at), "after_id": self._after.run_id}
 
     def _equalities(self) -> list[tuple[str, str]]:
         found = []
@@ -117,7 +118,7 @@ class _Compiler:
         found = []
         for name, column, comparison in _BOUNDS:
             at = getattr(self._wanted, name)
-            if at is not None:
+            if at is not None and name != self._looser:
                 self.values[name] = micros(at)
                 found.append((column, f"{comparison} :{name}"))
         return found
@@ -156,7 +157,7 @@ class _Compiler:
     def _by_end(self) -> list[Branch]:
         if not self._states & _FINAL:
             return []
-        return [self._branch("runs_by_end", (_COMPANY,), "", *self._any_state())]
+        return [self._branch("runs_by_end", (_COMPANY,), _HAS_END, *self._any_state())]
 
     def _of_worker(self) -> list[Branch]:
         found = []
@@ -230,6 +231,18 @@ class _Compiler:
         if self._causes:
             found.append(_one_of("cause", self._causes))
         return found
+
+
+def _tightest(wanted: RunFilter, after: Position | None) -> tuple[Position | None, str | None]:
+    """Of two ends of a range the one that holds: the position, or the bound that it makes needless.
+
+    With both, an index may be read from the looser one on.
+    """
+    name = "finished_before" if wanted.by_end else "created_before"
+    before = getattr(wanted, name)
+    if after is None or before is None:
+        return after, None
+    return (after, name) if after.at < before else (None, None)
 
 
 def _each(branch: Branch, column: str, codes: Sequence[int]) -> Branch:
