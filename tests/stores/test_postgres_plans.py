@@ -10,7 +10,7 @@ import pytest
 
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.states import RunState, Trigger
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.base import Beginning, Position, RunFilter
 from runyard.stores.filters import Listing, listing_of
 from runyard.stores.postgres.connecting import FOR_READING
 from runyard.stores.postgres.database import list_text
@@ -22,6 +22,8 @@ from tests.stores.postgres_support import (
     NOON,
     TASK,
     a_claim,
+    a_finish,
+    a_new_run,
     furnish,
     opened,
 )
@@ -163,6 +165,25 @@ async def test_what_a_claim_touches_does_not_grow_with_history_or_queue(
     # A backend reports what it has read when it ends.
     await end_of_all_connections(postgres_dsn)
     assert 8 <= await rows_read(postgres_dsn) - before < 200
+
+
+async def test_what_a_runs_life_touches_does_not_grow_with_those_that_are_active(
+    postgres_dsn: str, memory_path: Path
+):
+    async with opened(postgres_dsn, memory_path) as store:
+        await furnish(store)
+        await a_long_history(postgres_dsn)
+        await analyzed(postgres_dsn)
+        before = await rows_read(postgres_dsn)
+
+        await store.runs.start([a_new_run(HISTORY + number) for number in range(1, 9)])
+        claimed = await store.runs.claim(a_claim(8))
+        await store.runs.begin([Beginning(run.run_id, run.token, NOON) for run in claimed])
+        ended = await store.runs.finish([a_finish(run) for run in claimed])
+
+        assert ended
+    await end_of_all_connections(postgres_dsn)
+    assert 8 <= await rows_read(postgres_dsn) - before < 400
 
 
 async def end_of_all_connections(dsn: str) -> None:

@@ -183,7 +183,7 @@ class _Compiler:
             found.append(self._running())
         elif active:
             only = ["state + 0 = 3"] if active == {_QUEUED} else []
-            condition = "state + 0 >= 3 AND state + 0 <= 4"
+            condition = "state * 1 >= 3 AND state * 1 <= 4"
             found.append(self._branch(f"runs_active{suffix}", keys, condition, *only))
         if aside := [code for code in _ASIDE if code in self._states]:
             condition = "state <> 3 AND state <> 4 AND state < 6"
@@ -251,5 +251,4 @@ def _each(branch: Branch, column: str, codes: Sequence[int]) -> Branch:
 
 def _one_of(column: str, codes: set[int]) -> str:
     listed = ", ".join(str(code) for code in sorted(codes))
-    # Not `+ 0`: that would imply what the index of active runs holds.
-    return f"{column} - 0 IN ({listed})"
+    return f"{column} + 0 IN ({listed})"
