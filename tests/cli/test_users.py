@@ -86,3 +86,32 @@ def test_an_unknown_user_is_said_to_be_unknown(say: Command) -> None:
 
     assert code == 5
     assert "nobody@example.com" in said
+
+
+def test_an_api_key_is_printed_alone_listed_and_revoked(say: Command) -> None:
+    email = an_email()
+    say("user", "create", email, company="")
+
+    _, printed = say("user", "api-key", "create", email, "--name", "x", company="", as_json=False)
+    _, timed = say("user", "api-key", "create", email, "--lasting", "90d", company="")
+    _, listed = say("user", "api-key", "list", email, company="")
+    _, shown = say("user", "api-key", "list", email, company="", as_json=False)
+    code, _ = say("user", "api-key", "revoke", email, str(timed["id"]), company="")
+    unknown, said = say("user", "api-key", "revoke", email, "999999", company="")
+
+    assert printed.strip().startswith("ryd_apikey_")
+    assert timed["expires_at"] is not None
+    assert [key["name"] for key in listed] == ["", "x"]
+    assert "for ever" in shown
+    assert code == 0
+    assert unknown == 5
+    assert "no API key" in said
+
+
+def test_signing_keys_are_rotated(say: Command) -> None:
+    _, key = say("token", "rotate-keys", company="")
+    _, said = say("token", "rotate-keys", "--discard", company="", as_json=False)
+
+    assert key["retired_at"] is None
+    assert "signs from now on" in said
+    assert "void" in said

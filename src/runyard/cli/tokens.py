@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runyard.cli.exits import Misused
-from runyard.cli.options import IN_COMPANY, CompanyOptions, connect
+from runyard.cli.options import ANYWHERE, IN_COMPANY, CompanyOptions, Options, connect
 from runyard.cli.output import console, print_json, print_plain, print_table
 from runyard.cli.values import span
 
@@ -97,6 +97,30 @@ def revoke(
         print_json({"id": token_id, "revoked": True})
     else:
         console().print(f"Token {token_id} is revoked.")
+
+
+@app.command(
+    name="rotate-keys",
+    help_epilogue="Examples:\n  runyard token rotate-keys\n  runyard token rotate-keys --discard",
+)
+def rotate_keys(
+    *,
+    discard: Annotated[
+        bool, Parameter(help="Forget earlier keys: whatever they signed is void at once.")
+    ] = False,
+    options: Options = ANYWHERE,
+) -> None:
+    """Sign the tokens of logged in programs with a new key from now on."""
+    with connect(options) as client:
+        key = client.rotate_signing_keys(discard=discard)
+    if options.json:
+        print_json(key)
+        return
+    console().print(f"Key {key.id} signs from now on.")
+    kept = (
+        "Everything that earlier keys signed is void." if discard else "Earlier tokens stay valid."
+    )
+    console().print(kept)
 
 
 def _client(options: CompanyOptions, *, installation: bool) -> "Client":

@@ -8,11 +8,14 @@ from cyclopts import App, Parameter
 from runyard.cli.exits import Misused
 from runyard.cli.options import ANYWHERE, Options, connect
 from runyard.cli.output import console, print_facts, print_json, print_plain, print_table, remarks
+from runyard.cli.values import span
 
 if TYPE_CHECKING:
     from runyard.sdk.client.shapes import User
 
 app = App(name="user", help="Users, who sign in to the console.")
+keys = App(name="api-key", help="API keys, with which a user's programs log in.")
+app.command(keys)
 
 RoleName = Literal["viewer", "operator", "developer", "administrator"]
 Who = Annotated[str, Parameter(name="USER", help="Email or id.")]
@@ -176,6 +179,76 @@ def sign_out(user: Who, /, *, options: Options = ANYWHERE) -> None:
         print_json({"user": user, "signed_out": True})
     else:
         console().print(f"{user} is signed out everywhere.")
+
+
+@keys.command(
+    name="create",
+    help_epilogue="Examples:\n"
+    "  runyard user api-key create ann@example.com --name 'ticket system'\n"
+    "  runyard user api-key create ann@example.com --lasting 90d",
+)
+def create_key(
+    user: Who,
+    /,
+    *,
+    name: Annotated[str, Parameter(help="For people, to tell keys apart.")] = "",
+    lasting: Annotated[
+        str | None, Parameter(help="How long it is valid, such as 90d; for ever unless given.")
+    ] = None,
+    options: Options = ANYWHERE,
+) -> None:
+    """Create an API key and print it, alone: it is shown only now."""
+    validity = None if lasting is None else span(lasting)
+    with connect(options) as client:
+        key = client.create_api_key(user, name=name, lasting=validity)
+    if options.json:
+        print_json(key)
+    else:
+        print_plain(key.secret)
+
+
+@keys.command(name="list", help_epilogue="Example:\n  runyard user api-key list ann@example.com")
+def list_keys(user: Who, /, *, options: Options = ANYWHERE) -> None:
+    """List a user's API keys, without their secrets."""
+    with connect(options) as client:
+        found = client.api_keys(user)
+    if options.json:
+        print_json(found)
+        return
+    print_table(
+        ("Id", "Name", "Ends in", "Created", "Last used", "Valid"),
+        (
+            (
+                key.id,
+                key.name,
+                key.last_characters,
+                key.created_at,
+                key.last_used_at,
+                "revoked" if key.revoked_at else key.expires_at or "for ever",
+            )
+            for key in found
+        ),
+        empty="The user has no API key.",
+    )
+
+
+@keys.command(
+    name="revoke", help_epilogue="Example:\n  runyard user api-key revoke ann@example.com 31"
+)
+def revoke_key(
+    user: Who,
+    key_id: Annotated[int, Parameter(name="ID", help="Its id, from `user api-key list`.")],
+    /,
+    *,
+    options: Options = ANYWHERE,
+) -> None:
+    """Make an API key worthless, and end what logged in with it, at once."""
+    with connect(options) as client:
+        client.revoke_api_key(user, key_id)
+    if options.json:
+        print_json({"id": key_id, "revoked": True})
+    else:
+        console().print(f"API key {key_id} is revoked.")
 
 
 def _print(user: "User", options: Options) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from runyard import __version__
 from runyard.engine.actors import Actors
+from runyard.engine.api_keys import ApiKeys
 from runyard.engine.attempts import Attempts
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
@@ -53,9 +54,11 @@ from runyard.engine.run_lists import RunLists
 from runyard.engine.runs import Runs
 from runyard.engine.schedules import Schedules
 from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, WorkerPort
+from runyard.engine.signing import Signing
 from runyard.engine.starts import Starts
 from runyard.engine.steering import Steering
 from runyard.engine.tasks import Tasks
+from runyard.engine.tickets import Tickets, TicketSettings
 from runyard.engine.tokens import Tokens
 from runyard.engine.users import Users
 from runyard.engine.watch import Watch
@@ -90,6 +93,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a login may go unused."""
     login_lasting: timedelta = DEFAULT_LASTING
     """How long a login holds at most."""
+    tickets: TicketSettings = TicketSettings()
+    """How long signed tokens live."""
     master_key: bytes = b"none"
     """What secrets are derived from. One that is known to others keeps nothing secret."""
 
@@ -137,7 +142,7 @@ class Engine:
         self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
         self._passwords = Passwords()
-        self.users, self.logins = _people(parts, self._passwords, settings)
+        self._let_people_in(parts, settings)
         self.deploys = Deploys(parts, files)
         self.calls = calls = Calls(parts, logbook, files, starts)
         self.allocations = calls.allocations
@@ -159,10 +164,19 @@ class Engine:
         self._loops: asyncio.Task[None] | None = None
         self._introduce(parts)
 
+    def _let_people_in(self, parts: Foundation, settings: EngineSettings) -> None:
+        self.users, self.logins = _people(parts, self._passwords, settings)
+        self.api_keys = ApiKeys(parts)
+        self.signing = Signing(parts.store, parts.clock, self._keys)
+        self.tickets = Tickets(
+            parts, self.signing, self.users, self.logins, self.api_keys, settings.tickets
+        )
+
     def _introduce(self, parts: Foundation) -> None:
         """Let those parts hear of each other that were made before they could."""
         self.starts.on_scheduled = self.schedules.on_change = self.maintenance.expect
-        self.tokens.on_revoke = self.workers.notice
+        self.tokens.on_revoke = self._revoked
+        self.api_keys.on_revoke = self.signing.on_rotate = self._tickets_changed
         self.maintenance.on_lost = self.calls.lost
         self.deploys.on_deployed = self.allocations.expect
         self.peers = parts.peers
@@ -174,9 +188,17 @@ class Engine:
             self._errands,
             self.workers.notice,
         )
-        self.logins.on_change = partial(parts.peers.say, Topic.TOKENS)
+        self.logins.on_change = self._tickets_changed
         self.maintenance.on_look = self._errands.notice
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
+
+    def _revoked(self) -> None:
+        self.workers.notice()
+        self.tickets.forget()
+
+    def _tickets_changed(self) -> None:
+        self.tickets.forget()
+        self.peers.say(Topic.TOKENS)
 
     async def __aenter__(self) -> Self:
         """Put right what an earlier life left, then run the loops."""

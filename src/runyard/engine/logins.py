@@ -87,7 +87,8 @@ class Logins:
         """How long one may go unused."""
         self.lasting = lasting
         """How long one holds at most."""
-        self._limits = LoginLimits(clock)
+        self.limits = LoginLimits(clock)
+        """How often somebody may try."""
         self._known: dict[str, _Known] = {}
         self._uses: dict[LoginId, datetime] = {}
         self._changes = 0
@@ -97,14 +98,22 @@ class Logins:
 
     async def sign_in(self, email: str, password: str, origin: Origin) -> NewLogin:
         """A new login; raises Unauthenticated, TooManyLogins."""
+        return await self.open(await self.verify(email, password, origin), origin)
+
+    async def verify(self, email: str, password: str, origin: Origin) -> User:
+        """Whose password this is; raises Unauthenticated, TooManyLogins after many tries."""
         email = email.strip().lower()
-        self._limits.take(email, origin.address)
+        self.limits.take(email, origin.address)
         user = await self._verified(email, password)
         if user is None:
-            emit(LOGIN_REFUSED, address=origin.address)
+            self.refuse(origin)
             raise Unauthenticated(REFUSED)
-        self._limits.give_back(email, origin.address)
-        return await self.open(user, origin)
+        self.limits.give_back(email, origin.address)
+        return user
+
+    def refuse(self, origin: Origin) -> None:
+        """Note that somebody was not let in."""
+        emit(LOGIN_REFUSED, address=origin.address)
 
     async def open(self, user: User, origin: Origin) -> NewLogin:
         """A login for a user who has just shown who it is by other means: a set-up link."""
@@ -126,12 +135,12 @@ class Logins:
     async def confirm(self, visit: Visit, password: str) -> None:
         """Raise Unauthenticated unless it is the user's password, TooManyLogins after many tries."""
         email, address = visit.user.email, visit.login.address
-        self._limits.take(email, address)
+        self.limits.take(email, address)
         if not await self._passwords.verify(
             await self._store.users.password_hash(visit.user.id), password
         ):
             raise Unauthenticated("this is not your password")
-        self._limits.give_back(email, address)
+        self.limits.give_back(email, address)
 
     async def recognise(self, secret: str) -> Visit:
         """Who this is; raises Unauthenticated. It does not count as use: see `note_use`."""
@@ -172,7 +181,7 @@ class Logins:
         self._changed()
 
     async def sign_out_everywhere(self, user: UserId, kept: LoginId | None = None) -> None:
-        """End every login of a user, but for one that may be kept."""
+        """End every login of a user, but for one that may be kept, and every ticket."""
         await self._store.logins.revoke_all(user, self._clock.now(), kept)
         self._changed()
 

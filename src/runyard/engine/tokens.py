@@ -167,7 +167,12 @@ class Tokens:
 
 def new_secret(kind: TokenKind) -> str:
     """A new secret for a token of this kind."""
-    body = f"ryd_{kind}_{secrets.token_urlsafe(32)}"
+    return sealed_secret(kind)
+
+
+def sealed_secret(word: str) -> str:
+    """A new secret that says what it is, with its checksum."""
+    body = f"ryd_{word}_{secrets.token_urlsafe(32)}"
     return body + _checksum(body)
 
 

@@ -4,7 +4,8 @@
     ├── NotFound                 no such thing, or not yours (the two are told apart by nobody)
     │   ├── CompanyNotFound, TaskNotFound, VersionNotFound, RunNotFound, TokenNotFound
     │   ├── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
-    │   └── UserNotFound, GrantNotFound, SetupLinkNotFound, CallbackNotFound
+    │   └── UserNotFound, GrantNotFound, SetupLinkNotFound, CallbackNotFound,
+    │       ApiKeyNotFound
     ├── Conflict                 it exists, but not in a state that allows this
     │   ├── IllegalTransition, LeaseLost, OutputNotReady, InputGone, CallbackNotReady
     │   ├── TaskNotRunnable      TaskWithdrawn
@@ -120,6 +121,10 @@ class GrantNotFound(NotFound):
 
 class SetupLinkNotFound(NotFound):
     """This set-up link is not valid: it was used, replaced by a newer one, or has expired."""
+
+
+class ApiKeyNotFound(NotFound):
+    """The user has no such API key."""
 
 
 class CallbackNotFound(NotFound):

@@ -25,6 +25,8 @@ ActorId = NewType("ActorId", int)
 actors share one."""
 CallbackId = NewType("CallbackId", int)
 AllocationId = NewType("AllocationId", int)
+TicketId = NewType("TicketId", int)
+ApiKeyId = NewType("ApiKeyId", int)
 
 PUBLIC_ID_LENGTH = 22
 

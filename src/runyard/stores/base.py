@@ -57,6 +57,7 @@ from runyard.model.tokens import Role, Token
 from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
 from runyard.stores.calls import Allocations, Calls
+from runyard.stores.credentials import ApiKeys, SigningKeys, Tickets
 from runyard.stores.listing import Position as Position
 from runyard.stores.listing import RunFilter as RunFilter
 from runyard.stores.outbox import Callbacks, NewCallback
@@ -614,7 +615,8 @@ class Users(Protocol):
     async def set_password(
         self, user: UserId, password_hash: str, at: datetime, kept: LoginId | None = None
     ) -> bool:
-        """Another password; every login but the kept one is revoked. False: no such user."""
+        """Another password; every login but the kept one, and every ticket, is over. False: no such
+        user."""
 
     async def set_password_by_link(
         self, user: UserId, password_hash: str, link_digest: bytes, at: datetime
@@ -627,7 +629,7 @@ class Users(Protocol):
         """The same password, hashed anew; nothing when it has changed meanwhile."""
 
     async def disable(self, user: UserId, at: datetime) -> bool:
-        """Let nobody sign in as this user, and revoke every login. False: no such user."""
+        """Let nobody sign in as this user; every login and ticket is over. False: no such user."""
 
     async def enable(self, user: UserId) -> bool:
         """Let the user sign in again. False: no such user."""
@@ -679,7 +681,7 @@ class Logins(Protocol):
         """False when the user has no such login. Revoking again keeps the first instant."""
 
     async def revoke_all(self, user: UserId, at: datetime, kept: LoginId | None = None) -> None:
-        """All of a user's, but for the kept one."""
+        """All of a user's, but for the kept one, and every ticket of the user."""
 
 
 class OpenedSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -899,6 +901,9 @@ class Store(Protocol):
     tokens: Tokens
     users: Users
     logins: Logins
+    tickets: Tickets
+    api_keys: ApiKeys
+    signing_keys: SigningKeys
     workers: Workers
     schedules: Schedules
     logs: Logs

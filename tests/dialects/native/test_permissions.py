@@ -55,6 +55,11 @@ EXPECTED = {
     "POST /users/{user}/setup-link": Permission.INSTALL,
     "DELETE /users/{user}/logins": Permission.INSTALL,
     "POST /setup-link": Permission.INSTALL,
+    "GET /users/{user}/api-keys": Permission.INSTALL,
+    "POST /users/{user}/api-keys": Permission.INSTALL,
+    "DELETE /users/{user}/api-keys/{key}": Permission.INSTALL,
+    "GET /signing-keys": Permission.INSTALL,
+    "POST /signing-keys/rotate": Permission.INSTALL,
     "GET /companies/{company}/orchestrator": Permission.READ,
     "PUT /companies/{company}/orchestrator": Permission.OPERATE,
     "GET /companies/{company}/tasks": Permission.READ,
@@ -165,6 +170,7 @@ async def status_of(place: Place, route: Route, secret: str, company: str) -> in
         worker="none",
         callback=NONE,
         user=NONE,
+        key=NONE,
     )
     async with place.client(secret) as client:
         if route.answer_media == "text/event-stream" and route.path.endswith("company}/events"):
@@ -202,6 +208,7 @@ async def test_nothing_is_answered_without_a_token(place: Place, route: Route) -
         file=NONE,
         schedule="none",
         user=NONE,
+        key=NONE,
         worker="none",
         callback=NONE,
     )

@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model import errors
-from runyard.protocol import call_shapes, shapes, user_shapes
+from runyard.protocol import call_shapes, credential_shapes, shapes, user_shapes
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.openapi import Refusal
 from runyard.web.problems import problem_from, unexpected_problem
@@ -220,6 +220,21 @@ def _page(item: Json) -> Json:
     return {"items": [item], "next": None, "total": 1, "total_is_exact": True}
 
 
+_API_KEY: Json = {
+    "id": 31,
+    "name": "ticket system",
+    "last_characters": "9c7q",
+    "created_at": "2026-03-01T08:00:00Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+_SIGNING_KEY: Json = {
+    "id": "f3a91c20b7d84e65",
+    "created_at": "2026-03-01T08:00:00Z",
+    "retired_at": None,
+}
+
 EXAMPLES: dict[type[msgspec.Struct], Json] = {
     shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
     shapes.CompanyChange: {"retention": "P30D", "weight": 2},
@@ -232,6 +247,16 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
     },
     user_shapes.UserChange: {"name": "Ann Author"},
     user_shapes.RoleChange: {"company": "acme", "role": "developer"},
+    credential_shapes.NewApiKey: {"name": "ticket system", "lasting": "P90D"},
+    credential_shapes.ApiKey: _API_KEY,
+    credential_shapes.ApiKeyPage: _page(_API_KEY),
+    credential_shapes.CreatedApiKey: {
+        **_API_KEY,
+        "secret": "ryd_apikey_NjQgYnl0ZXMgb2YgcmFuZG9tbmVzcyBpbiBiYXNlNjQ0eX9c7q",
+    },
+    credential_shapes.SigningKey: _SIGNING_KEY,
+    credential_shapes.SigningKeyPage: _page(_SIGNING_KEY),
+    credential_shapes.Rotation: {"discard": False},
     user_shapes.NewPassword: {"password": "correct horse battery"},
     shapes.Runnable: {"runnable": False},
     shapes.NewRun: {

@@ -7,6 +7,7 @@ from runyard.dialects.native import (
     callbacks,
     calls,
     companies,
+    credentials,
     files,
     installation,
     runs,
@@ -72,6 +73,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "worker": "Id or name of the worker, percent-encoded.",
         "file": "Id of the file.",
         "user": "Id or email of the user, percent-encoded.",
+        "key": "Id of the API key.",
         "callback": "Id or public id of the callback.",
         "schedule": "Id or name of the schedule, percent-encoded.",
     },
@@ -89,6 +91,7 @@ async def describe(request: Request) -> Response:
 ROUTES: tuple[Route, ...] = (
     *companies.ROUTES,
     *users.ROUTES,
+    *credentials.ROUTES,
     *tasks.ROUTES,
     *runs.ROUTES,
     *calls.ROUTES,

@@ -12,7 +12,7 @@ import msgspec
 
 from runyard.model.errors import Refused
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.protocol import call_shapes, shapes, user_shapes
+from runyard.protocol import call_shapes, credential_shapes, shapes, user_shapes
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import EVENT_STREAM
 from runyard.sdk.client.failures import ServerBroken, failure
@@ -240,6 +240,38 @@ class Operations:
     def sign_user_out(self, user: Ref) -> Plan[None]:
         """Ends every login of a user."""
         yield _delete(_user_path(user, "logins"))
+
+    @operation
+    def api_keys(self, user: Ref) -> Plan[tuple[credential_shapes.ApiKey, ...]]:
+        """A user's API keys, newest first."""
+        path = _user_path(user, "api-keys")
+        return (yield from _all_pages(_get(path), credential_shapes.ApiKeyPage))
+
+    @operation
+    def create_api_key(
+        self, user: Ref, *, name: str = "", lasting: timedelta | None = None
+    ) -> Plan[credential_shapes.CreatedApiKey]:
+        """A key with which the user's programs log in; its `secret` is shown only now."""
+        request = _post(_user_path(user, "api-keys"), {"name": name, "lasting": lasting})
+        return (yield from ask(request, credential_shapes.CreatedApiKey))
+
+    @operation
+    def revoke_api_key(self, user: Ref, key: int) -> Plan[None]:
+        """Makes an API key worthless, and ends what logged in with it, at once."""
+        yield _delete(_user_path(user, "api-keys", str(key)))
+
+    @operation
+    def signing_keys(self) -> Plan[tuple[credential_shapes.SigningKey, ...]]:
+        """The keys that tokens are signed with, newest first."""
+        return (
+            yield from _all_pages(_get(f"{API}/signing-keys"), credential_shapes.SigningKeyPage)
+        )
+
+    @operation
+    def rotate_signing_keys(self, *, discard: bool = False) -> Plan[credential_shapes.SigningKey]:
+        """Signs with a new key from now on; `discard`: what the others signed is void at once."""
+        request = _post(f"{API}/signing-keys/rotate", {"discard": discard})
+        return (yield from ask(request, credential_shapes.SigningKey))
 
     # ------------------------------------------------------------ tasks
 

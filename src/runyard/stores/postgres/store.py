@@ -24,6 +24,7 @@ from runyard.stores.base import (
 )
 from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
+from runyard.stores.credentials import ApiKeys, SigningKeys, Tickets
 from runyard.stores.migrations import load_migrations
 from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
@@ -41,6 +42,7 @@ from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
 from runyard.stores.tables.companies import CompanyTable
+from runyard.stores.tables.credentials import ApiKeyTable, SigningKeyTable, TicketTable
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
@@ -88,6 +90,9 @@ class PostgresStore:
         self.tokens: Tokens = TokenTable(db)
         self.users: Users = UserTable(db)
         self.logins: Logins = LoginTable(db)
+        self.tickets: Tickets = TicketTable(db)
+        self.api_keys: ApiKeys = ApiKeyTable(db)
+        self.signing_keys: SigningKeys = SigningKeyTable(db)
         self.workers: Workers = WorkerTable(db)
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)

@@ -62,9 +62,14 @@ class LoginTable:
         return bool(revoked)
 
     async def revoke_all(self, user: UserId, at: datetime, kept: LoginId | None = None) -> None:
-        """All of a user's, but for the kept one."""
-        statement = Statement("revoke_logins", ((user, micros(at), kept),))
-        await self._db.write(a_piece(WriteClass.OUTCOME, statement))
+        """All of a user's, but for the kept one, and every ticket of the user."""
+        await self._db.write(
+            a_piece(
+                WriteClass.OUTCOME,
+                Statement("revoke_logins", ((user, micros(at), kept),)),
+                Statement("end_tickets", ((user, micros(at)),)),
+            )
+        )
 
 
 def _login_from(row: Row) -> Login:

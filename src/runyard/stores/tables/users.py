@@ -59,9 +59,10 @@ class UserTable:
         self, user: UserId, password_hash: str, at: datetime, kept: LoginId | None = None
     ) -> bool:
         """Another password; every login but the kept one is revoked."""
-        [changed, _] = await self._write(
+        [changed, *_] = await self._write(
             Statement("set_user_hash", ((user, password_hash),), needs=1),
             Statement("revoke_logins", ((user, micros(at), kept),)),
+            Statement("end_tickets", ((user, micros(at)),)),
         )
         return bool(changed)
 
@@ -73,6 +74,7 @@ class UserTable:
             Statement("spend_setup_link", ((link_digest, micros(at)),), needs=1),
             Statement("set_user_hash", ((user, password_hash),)),
             Statement("revoke_logins", ((user, micros(at), None),)),
+            Statement("end_tickets", ((user, micros(at)),)),
         )
         return bool(spent)
 
@@ -84,9 +86,10 @@ class UserTable:
 
     async def disable(self, user: UserId, at: datetime) -> bool:
         """Let nobody sign in as this user, and revoke every login."""
-        [changed, _] = await self._write(
+        [changed, *_] = await self._write(
             Statement("set_user_disabled", ((user, micros(at)),), needs=1),
             Statement("revoke_logins", ((user, micros(at), None),)),
+            Statement("end_tickets", ((user, micros(at)),)),
         )
         return bool(changed)
 
