@@ -10,7 +10,15 @@ import apsw
 import msgspec
 from rich.console import Console
 
-from benchmarks import figures, machine, processes, queues, runyard_side, services
+from benchmarks import (
+    figures,
+    machine,
+    processes,
+    queues,
+    runyard_side,
+    services,
+    two_servers,
+)
 from benchmarks.figures import Figure, Skipped, System, Verdict
 
 _RESULTS = Path(__file__).resolve().parent / "results"
@@ -78,6 +86,7 @@ def _measurements(effort: queues.Effort, only: list[str] | None) -> dict[System,
     }
     for system in (System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES):
         everything[system] = partial(runyard_side.measure, system, effort)
+    everything[System.RUNYARD_TWO] = partial(two_servers.measure, effort)
     return {
         system: measurement
         for system, measurement in everything.items()

@@ -16,6 +16,7 @@ class System(StrEnum):
     PROCRASTINATE = "Procrastinate + PostgreSQL"
     RUNYARD_SQLITE = "Runyard, SQLite"
     RUNYARD_POSTGRES = "Runyard, PostgreSQL"
+    RUNYARD_TWO = "Runyard, two servers and two workers, PostgreSQL"
 
 
 class Metric(StrEnum):
@@ -24,6 +25,8 @@ class Metric(StrEnum):
     ONE_BY_ONE = "end to end, one by one, 16 producers [1/s]"
     ONE_BY_ONE_1 = "end to end, one by one, 1 producer [1/s]"
     BATCHED = "end to end, created 100 at a time [1/s]"
+    ALONE_ONE_BY_ONE = "the same with one server: one by one, 16 producers [1/s]"
+    ALONE_BATCHED = "the same with one server: created 100 at a time [1/s]"
     PICKUP_P50 = "pick-up p50 [ms]"
     PICKUP_P99 = "pick-up p99 [ms]"
     ONE_CPU_SERVER = "one by one: CPU of the server [us a run]"
@@ -110,6 +113,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 _C, _Q, _P = System.CELERY, System.PGQUEUER, System.PROCRASTINATE
 _LITE, _PG = System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES
+_TWO = System.RUNYARD_TWO
 _CELERY_RATES = (Reference(_C, Metric.ONE_BY_ONE), Reference(_C, Metric.ONE_BY_ONE_1))
 
 TARGETS = (
@@ -119,6 +123,8 @@ TARGETS = (
     Target(_LITE, Metric.BATCHED, 10, _CELERY_RATES),
     Target(_LITE, Metric.BATCHED, 0.6, (Reference(_Q, Metric.BATCHED),)),
     Target(_PG, Metric.ONE_BY_ONE, 8, (Reference(_P, Metric.ONE_BY_ONE),)),
+    Target(_TWO, Metric.ONE_BY_ONE, 0.9, (Reference(_TWO, Metric.ALONE_ONE_BY_ONE),)),
+    Target(_TWO, Metric.BATCHED, 0.9, (Reference(_TWO, Metric.ALONE_BATCHED),)),
     Target(
         _LITE,
         Metric.PICKUP_P50,

@@ -18,14 +18,14 @@ from benchmarks.figures import Figure, Metric, System
 from benchmarks.peers import measure as peer_measure
 from benchmarks.write_ahead import CommitCounter
 
-_RUNYARD = Path(sys.executable).parent / "runyard"
-_TASKS = Path(__file__).resolve().parent / "tasks"
-_COMPANY = "bench"
-_RUNS = f"/runyard/v1/companies/{_COMPANY}/runs"
-_OPEN_STATES = ("queued", "scheduled", "running", "waiting", "preparing", "parked")
+RUNYARD = Path(sys.executable).parent / "runyard"
+TASKS = Path(__file__).resolve().parent / "tasks"
+COMPANY = "bench"
+RUNS = f"/runyard/v1/companies/{COMPANY}/runs"
+OPEN_STATES = ("queued", "scheduled", "running", "waiting", "preparing", "parked")
 _ONE_CPU = (Metric.ONE_CPU_SERVER, Metric.ONE_CPU_WRITER, Metric.ONE_CPU_CHILDREN)
 _MANY_CPU = (Metric.MANY_CPU_SERVER, Metric.MANY_CPU_WRITER, Metric.MANY_CPU_CHILDREN)
-_OTHER_ENDS = ("failed", "cancelled")
+OTHER_ENDS = ("failed", "cancelled")
 
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Api:
 
     def total(self, state: str) -> int:
         """How many runs of the company are in a state; large numbers may be too small, never nought."""
-        return self.get(f"{_RUNS}?state={state}&limit=1", _Page).total
+        return self.get(f"{RUNS}?state={state}&limit=1", _Page).total
 
     def is_any(self, states: tuple[str, ...]) -> bool:
         """Whether a run of the company is in one of the states."""
@@ -99,7 +99,7 @@ class Server(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def _serving(folder: Path, database: services.Postgres | None) -> Iterator[Server]:
-    if not _RUNYARD.exists():
+    if not RUNYARD.exists():
         raise services.ServiceMissing("runyard is not installed in this environment")
     data = folder / "data"
     port = processes.free_port()
@@ -107,7 +107,7 @@ def _serving(folder: Path, database: services.Postgres | None) -> Iterator[Serve
     if database:
         options += ["--database", database.create_database("runyard")]
     log = folder / "runyard.log"
-    with processes.running([_RUNYARD, "serve", *options], log) as program:
+    with processes.running([RUNYARD, "serve", *options], log) as program:
         token = data / "admin.token"
         try:
             processes.wait_until(
@@ -118,8 +118,8 @@ def _serving(folder: Path, database: services.Postgres | None) -> Iterator[Serve
         except processes.ProgramFailed as failed:
             raise processes.ProgramFailed(f"{failed}: {log.read_text()[-1500:]}") from failed
         api = Api(port, token.read_text().strip())
-        api.post("/runyard/v1/companies", {"slug": _COMPANY}, dict[str, object])
-        processes.run([_RUNYARD, "deploy", _TASKS, "--company", _COMPANY, "--data", data])
+        api.post("/runyard/v1/companies", {"slug": COMPANY}, dict[str, object])
+        processes.run([RUNYARD, "deploy", TASKS, "--company", COMPANY, "--data", data])
         counter = database.next_transaction if database else CommitCounter(data)
         yield Server(api, program.pid, counter)
 
@@ -187,16 +187,16 @@ def _end_to_end(server: Server, *, runs: int, connections: int, seconds: int) ->
     api = server.api
     start = {"task": "noop", "input": {}}
     body = msgspec.json.encode(start if runs == 1 else {"runs": [start] * runs})
-    request = wrk.Request(api.address + _RUNS, "POST", body, api.headers)
+    request = wrk.Request(api.address + RUNS, "POST", body, api.headers)
     before = _cpu_seconds(server.process)
     began = time.monotonic()
     seen = wrk.load(request, connections=connections, seconds=seconds)
     processes.wait_until(
-        lambda: not api.is_any(_OPEN_STATES), "every run has ended", seconds=300, every=0.05
+        lambda: not api.is_any(OPEN_STATES), "every run has ended", seconds=300, every=0.05
     )
     took = time.monotonic() - began
     good = runs * (seen.requests - seen.refused)
-    if seen.broken or not good or api.is_any(_OTHER_ENDS):
+    if seen.broken or not good or api.is_any(OTHER_ENDS):
         raise processes.ProgramFailed(f"not every acknowledged run was completed: {seen}")
     after = _cpu_seconds(server.process)
     of_server, of_writer, of_children = (
@@ -223,8 +223,8 @@ def _pick_up(api: Api, samples: int) -> list[float]:
     for _ in range(samples):
         time.sleep(random.uniform(0.05, 0.15))
         sent = time.monotonic_ns()
-        run = api.post(_RUNS, {"task": "began", "input": {}}, _Started)
-        ended = api.get(f"{_RUNS}/{run.id}/wait?timeout=30", _Ended)
+        run = api.post(RUNS, {"task": "began", "input": {}}, _Started)
+        ended = api.get(f"{RUNS}/{run.id}/wait?timeout=30", _Ended)
         took.append((ended.outputs["result"] - sent) / 1e6)
     return took
 

@@ -1,6 +1,7 @@
 """What keeps runs moving when nobody calls (R2, R4, R9)."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies, RetryPolicy
 from runyard.stores.base import Store
+from runyard.stores.sqlite.store import open_sqlite
 from tests.support.turned_clock import TurnedClock
 from tests.support.yard import HandWorker, Yard, opened_yard
 
@@ -100,6 +102,26 @@ async def test_a_server_that_comes_back_sees_to_what_it_had_given_out(store: Sto
 
     assert states == [RunState.SCHEDULED, RunState.QUEUED]
     assert breaches == []
+
+
+async def test_a_server_that_comes_back_under_another_name_finds_what_it_had_given_out(
+    memory_path: Path,
+) -> None:
+    """R2: with `--port 0` its default name is another one each time."""
+    clock = TurnedClock()
+    store = await open_sqlite(memory_path)
+    async with opened_yard(store, clock, "host:1") as yard:
+        await yard.a_task()
+        worker = await yard.a_worker()
+        run = await yard.a_run()
+        await worker.has_runs(1)
+
+    async with opened_yard(store, clock, "host:2") as yard:
+        again = await yard.a_worker()
+        await again.has_runs(1)
+
+    assert again.queue[0].run_id == run.id
+    await store.close()
 
 
 @pytest.mark.parametrize("which", ["task", "company"])

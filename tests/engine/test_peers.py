@@ -6,7 +6,7 @@ accord: whatever happens at the other one happens because it was told.
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -15,7 +15,7 @@ import pytest
 from runyard.engine.engine import Engine, EngineSettings
 from runyard.engine.peers import LOOK_DEAF, LOOK_LISTENING
 from runyard.engine.watch import Follower, Lines, Progressed, Resync, StateChanged
-from runyard.model.errors import NameTaken, Unauthenticated
+from runyard.model.errors import ClockOff, NameTaken, Unauthenticated
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.states import RunState
 from runyard.model.tasks import Policies
@@ -313,3 +313,80 @@ async def listener(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
     await connection.execute("LISTEN runyard")
     return connection
+
+
+# ---------------------------------------------------------------- shared duties
+
+
+class OffClock(TurnedClock):
+    """A clock that the database finds to be off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_off_by = timedelta()
+
+    def adjust(self, database_now: datetime) -> timedelta:
+        return self.is_off_by
+
+
+async def test_a_server_whose_clock_is_off_leaves_what_is_due_to_the_others(
+    postgres_dsn: str, memory_path: Path
+) -> None:
+    """R9: it sets its clock by the database's first."""
+    clock = OffClock()
+    store = await open_postgres(postgres_dsn, memory_path)
+    async with opened_yard(store, clock) as yard:
+        await yard.a_task()
+        run = await yard.a_run(due_at=clock.now() + timedelta(seconds=10))
+        clock._now += timedelta(seconds=20)  # as a machine that woke up sees it
+        clock.is_off_by = timedelta(seconds=-20)
+
+        with pytest.raises(ClockOff):
+            await yard.engine.maintenance.stage()
+        while_off = (await yard.run(run)).state
+        clock.is_off_by = timedelta()
+        await yard.engine.maintenance.stage()
+
+        assert while_off is RunState.SCHEDULED
+        assert (await yard.run(run)).state is RunState.QUEUED
+    await store.close()
+
+
+async def test_one_server_at_a_time_prunes(pair: Pair) -> None:
+    here, there = pair.here.engine.peers, pair.there.engine.peers
+
+    async with here.alone("prune") as first, there.alone("prune") as second:
+        together = (first, second)
+    async with there.alone("prune") as afterwards:
+        assert afterwards
+
+    assert together == (True, False)
+
+
+async def test_servers_that_are_gone_for_long_are_forgotten(pair: Pair) -> None:
+    async def names() -> list[str]:
+        return [server.name for server in await pair.here.engine.peers.list()]
+
+    with psycopg.connect(pair.dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO servers (name, incarnation, address, version, started_at, seen_at)"
+            " VALUES ('old', 0, '', '', 0, 0)"
+        )
+    before = await names()
+    await pair.here.engine.peers.tidy()
+
+    assert before == ["here", "old", "there"]
+    assert await names() == ["here", "there"]
+
+
+async def test_a_schedule_fires_once_whichever_server_sees_it_first(pair: Pair) -> None:
+    """R9"""
+    await pair.here.a_task()
+    await pair.here.engine.schedules.create(
+        pair.here.company, "Work", name="each minute", interval=timedelta(minutes=1)
+    )
+
+    pair.clock.advance(timedelta(minutes=1))
+    await asyncio.gather(*(yard.engine.maintenance.stage() for yard in (pair.here, pair.there)))
+
+    assert await pair.here.count(RunState.QUEUED) == 1

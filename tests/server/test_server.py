@@ -388,8 +388,9 @@ async def test_a_runs_stream_tells_what_another_server_did(
     assert '"text":"one"' in watching.result().text
 
 
-async def test_a_kill_that_the_worker_did_not_confirm_is_answered_as_such(
-    memory_path: Path, postgres_dsn: str
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_a_kill_at_another_server_is_answered_as_the_worker_confirms_it(
+    memory_path: Path, postgres_dsn: str, *, is_deaf: bool
 ) -> None:
     async with (
         running_server(memory_path / "a", postgres_dsn, server_name="a") as one,
@@ -399,11 +400,12 @@ async def test_a_kill_that_the_worker_did_not_confirm_is_answered_as_such(
         worker, acme = await a_company_with_a_task(one, opened)
         run = (await acme.post("/runs", json=START)).json()["id"]
         await worker.begins(run)
+        worker.is_deaf = is_deaf
         secret = await a_secret(other, "acme")
         elsewhere = await opened.enter_async_context(client_of(other, secret, "/companies/acme"))
 
         killed = await elsewhere.post(f"/runs/{run}/kill")
 
-    assert killed.status_code == 202
-    assert killed.json()["confirmed"] is False
+    assert killed.status_code == (202 if is_deaf else 200)
+    assert killed.json()["confirmed"] is not is_deaf
     assert killed.json()["run"]["state"] == "cancelled"

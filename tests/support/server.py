@@ -142,6 +142,8 @@ class HandWorker:
         self.lines: list[str]
         """What an inspection says it does."""
         self.forget()
+        self.is_deaf = False
+        """Does not answer a kill."""
         self.assigned: dict[RunId, AssignedRun] = {}
         self._arrived = asyncio.Event()
 
@@ -219,7 +221,7 @@ class HandWorker:
 
     async def kill(self, runs: Sequence[HeldRun]) -> set[RunId]:
         """They are dead at once."""
-        return self._drop(runs)
+        return set() if self.is_deaf else self._drop(runs)
 
     def _drop(self, runs: Sequence[HeldRun]) -> set[RunId]:
         found = {run.run_id for run in runs}

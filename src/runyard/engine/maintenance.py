@@ -12,6 +12,11 @@ watch over gates are looked at in the database now and then, in case a notice wa
            shared database whatever other servers did not live to tell is found this way.
 
 A duty that fails says so and is tried again; it never takes the others with it.
+
+Servers that share a database share the duties. Rows decide who of them stages, fires and rescues what;
+pruning, where they would only wait for each other, is done by one at a time. Before a server acts
+upon an instant it looks at the database's clock, and if its own was off by more than a second, it
+leaves the duty to the others this time.
 """
 
 import asyncio
@@ -30,7 +35,7 @@ from runyard.engine.sessions import HeldRun, Session
 from runyard.engine.tokens import Tokens
 from runyard.engine.transitions import target
 from runyard.model.companies import Company
-from runyard.model.errors import Busy
+from runyard.model.errors import Busy, ClockOff
 from runyard.model.ids import CompanyId, TaskId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
@@ -124,18 +129,24 @@ class Maintenance:
             group.create_task(self._look_forever())
             rescue = SHARED_RESCUE if self._store.is_shared else OWN_LOOK
             group.create_task(self._every("rescue", rescue, self._rescue_expired))
-            group.create_task(self._every("clock", CLOCK_EVERY, self._follow_clock))
+            group.create_task(self._every("clock", CLOCK_EVERY, self._set_clock))
 
     # ------------------------------------------------------------ stage
 
     async def stage(self) -> None:
         """Queue what has become due and fire schedules, all of it. Looking writes nothing."""
+        if self._store.is_shared and await self._is_anything_due():
+            await self._require_time()
         while await self._has_due_runs():
             staged = await self._store.runs.stage(self._clock.now(), STAGED_AT_ONCE)
             for gate, company, _ in staged:
                 self._dispatcher.notice(gate, company)
         while await self._schedules.fire_due(FIRED_AT_ONCE) == FIRED_AT_ONCE:
             pass
+
+    async def _is_anything_due(self) -> bool:
+        fire_at = await self._store.schedules.next_fire_at()
+        return (fire_at is not None and fire_at <= self._clock.now()) or await self._has_due_runs()
 
     async def _has_due_runs(self) -> bool:
         due_at = await self._store.runs.next_due_at()
@@ -279,12 +290,20 @@ class Maintenance:
         if now - began_at > self._sessions.lease / 3:
             self._rescue_from = now + self._sessions.lease
         if abandoned and now >= self._rescue_from:
+            await self._require_time()
             await self.rescue()
 
     # ------------------------------------------------------------ the rest
 
     async def prune(self) -> None:
-        """Delete ended runs past their retention."""
+        """Delete ended runs past their retention, unless another server is just doing that."""
+        await self._require_time()
+        async with self._peers.alone("prune") as is_ours:
+            if is_ours:
+                await self._prune()
+                await self._peers.tidy()
+
+    async def _prune(self) -> None:
         now = self._clock.now()
         for company in await self._store.companies.list():
             await self._prune_company(company, now)
@@ -334,6 +353,7 @@ class Maintenance:
 
     async def prune_blobs(self) -> None:
         """Delete blobs that no value, file or bundle names any more."""
+        await self._require_time()
         await self._store.blobs.prune(self._clock.now() - ORPHANED_FOR, in_use=set())
 
     async def look_at_gates(self) -> None:
@@ -352,11 +372,26 @@ class Maintenance:
             self.on_look()
             await self._attempt("peers", self._peers.refresh)
 
-    async def _follow_clock(self) -> None:
-        jump = self._clock.adjust(await self._store.database_now())
+    async def _require_time(self) -> None:
+        """Raise ClockOff unless this server may act upon an instant: its clock was the database's."""
+        if self._store.is_shared and abs(jump := await self._follow_clock()) > LARGEST_JUMP:
+            raise ClockOff(f"the clock was off by {jump.total_seconds():.1f} s")
+
+    async def _follow_clock(self) -> timedelta:
+        """Set the clock by the database's; how far it was off."""
+        asked_at = self._clock.monotonic()
+        found = await self._store.database_now()
+        took = self._clock.monotonic() - asked_at
+        if took > LARGEST_JUMP:  # who knows when it looked
+            return timedelta()
+        jump = self._clock.adjust(found + took / 2)
         if abs(jump) > LARGEST_JUMP:
             emit(CLOCK_JUMPED, by=jump.total_seconds())
             self.expect()
+        return jump
+
+    async def _set_clock(self) -> None:
+        await self._follow_clock()
 
     async def _every(
         self, duty: str, interval: timedelta, work: Callable[[], Awaitable[None]]

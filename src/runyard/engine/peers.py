@@ -7,7 +7,8 @@ himself too: every few seconds while it listens, every second while it is cut of
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import msgspec
@@ -36,7 +37,12 @@ TRIES_FOR_A_NAME = 20
 MOST_FOLLOWED = 200
 EVERY_COMPANY = CompanyId(0)
 """Stands for all in what is told to be followed: nobody counts beyond `MOST_FOLLOWED`."""
+ALONE = "alone"
+"""What a server is called whose database is its own, in every life and at every port: whatever it had
+given out before was its own.
+"""
 FORGOTTEN_AFTER = timedelta(days=7)
+ERRANDS_KEPT = timedelta(hours=1)
 
 
 class Peers:
@@ -127,7 +133,7 @@ class Peers:
         is always one more.
         """
         if self._peering is None:
-            return server.name
+            return ALONE
         for number in range(1, TRIES_FOR_A_NAME + 1):
             name = server.name if is_name_given or number == 1 else f"{server.name}-{number}"
             if await self._peering.enter(_named(server, name)):
@@ -161,10 +167,24 @@ class Peers:
             incarnation: self._others.get(incarnation, frozenset()) for incarnation in connected
         }
 
-    async def forget_old(self) -> None:
-        """Take servers off the list that have been gone for long."""
+    @asynccontextmanager
+    async def alone(self, duty: str) -> AsyncIterator[bool]:
+        """Whether this server does a duty that another one is not just doing."""
+        if self._peering is None:
+            yield True
+            return
+        is_ours = await self._peering.begin_duty(duty)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                await self._peering.end_duty(duty)
+
+    async def tidy(self) -> None:
+        """Forget servers that have been gone for long, and what they asked before they died."""
         if self._peering is not None:
             await self._peering.forget(self._clock.now() - FORGOTTEN_AFTER)
+            await self._peering.forget_errands(self._clock.now() - ERRANDS_KEPT)
 
     # ------------------------------------------------------------ the connection
 

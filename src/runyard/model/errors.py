@@ -26,6 +26,7 @@
         ├── StorageUnavailable   disk full, file read-only, database away: nothing is written now
         ├── QueueFull            the company's cap on queued runs
         ├── TooManyLogins        somebody is guessing passwords; carries when to retry
+        ├── ClockOff             this server's clock was not the database's
         ├── Unconfirmed          it is in force, but a server has not answered that it knows
         ├── NoWorker             nobody is there who could do it
         ├── LimitReached         every child of the allocation is at work
@@ -316,3 +317,7 @@ class LimitReached(Busy):
 
 class CallsPaused(Busy):
     """No call of this allocation is executed now."""
+
+
+class ClockOff(Busy):
+    """This server's clock was not the database's."""

@@ -105,6 +105,12 @@ class Peering(Protocol):
     async def forget(self, seen_before: datetime) -> None:
         """Take servers off the list that are not connected and were last seen before this instant."""
 
+    async def begin_duty(self, duty: str) -> bool:
+        """Have a duty to oneself; False while another server has it."""
+
+    async def end_duty(self, duty: str) -> None:
+        """Leave it to whoever comes next."""
+
     async def tell(self, news: str) -> bool:
         """Tell all servers that listen, this one included; False when it cannot be told now."""
 

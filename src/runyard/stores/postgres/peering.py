@@ -94,6 +94,15 @@ class PostgresPeering:
             if not server.is_connected and server.seen_at < seen_before:
                 await self._write("forget_server", (server.name, micros(seen_before)))
 
+    async def begin_duty(self, duty: str) -> bool:
+        """Have a duty to oneself; False while another server has it, or nobody can know."""
+        rows = await self._ask("take_duty", duty)
+        return rows is not None and bool(rows[0][0])
+
+    async def end_duty(self, duty: str) -> None:
+        """Leave it to whoever comes next."""
+        await self._ask("drop_duty", duty)
+
     async def tell(self, news: str) -> bool:
         """Tell all servers that listen, this one included; False when it cannot be told now."""
         loop = asyncio.get_running_loop()

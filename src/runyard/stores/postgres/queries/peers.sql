@@ -7,6 +7,12 @@ SELECT pg_try_advisory_lock(hashtextextended('runyard server ' || :name, 0));
 -- name: drop_name(name)^
 SELECT pg_advisory_unlock(hashtextextended('runyard server ' || :name, 0));
 
+-- name: take_duty(duty)^
+SELECT pg_try_advisory_lock(hashtextextended('runyard duty ' || :duty, 0));
+
+-- name: drop_duty(duty)^
+SELECT pg_advisory_unlock(hashtextextended('runyard duty ' || :duty, 0));
+
 -- name: tell(news)^
 SELECT pg_notify('runyard', :news);
 
