@@ -100,8 +100,12 @@ SELECT count(*), coalesce(sum(fits), 0)::bigint FROM (:branches LIMIT :limit) AS
                        ORDER BY :order DESC, id DESC
                        LIMIT :limit) AS found);
 
--- name: count_branch(choices, condition, rest)
-(SELECT (:rest)::integer AS fits FROM unnest(:choices::smallint[]) AS choice JOIN runs ON :condition);
+-- name: count_branch(choices, condition, rest, limit)
+(SELECT found.fits
+   FROM unnest(:choices::smallint[]) AS choice
+  CROSS JOIN LATERAL (SELECT (:rest)::integer AS fits FROM runs
+                       WHERE :condition
+                       LIMIT :limit) AS found);
 
 -- name: occupied_gates()
 -- From gate to gate along the queue's index: as many steps as gates, however many runs wait.
