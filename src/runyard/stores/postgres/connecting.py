@@ -49,6 +49,8 @@ FOR_READING = (
 FOR_LISTENING = (
     *_COMMON,
     "SET statement_timeout = '10s'",
+    # News are about what is on disk already: telling them need not wait for it again.
+    "SET synchronous_commit = off",
     # A server whose machine lost its power does not keep its name for hours.
     "SET tcp_keepalives_idle = 10",
     "SET tcp_keepalives_interval = 5",
