@@ -29,6 +29,7 @@ def a_run(number: int, mark: str, *, task: str = "Chore", ended: float = START +
         restarted_from=None,
         trigger=Trigger.API,
         schedule_id=None,
+        started_by=None,
         created_at=at,
         due_at=None,
         queued_at=at,

@@ -396,3 +396,65 @@ async def test_who_may_not_operate_may_not_call() -> None:
             assert (await viewer.get("/tasks/Add/allocation")).status_code == 200
         form = await caller.client.post("/tasks/Add/call", content=json.dumps({"input": {}}))
         assert form.status_code == 415
+
+
+async def test_any_server_answers_calls_and_one_keeps_the_children(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    """Two servers, a worker in each: the one that does not keep the task passes calls on."""
+    async with (
+        running_runyard(tmp_path / "one", postgres_dsn, server_name="one") as one,
+        running_runyard(tmp_path / "two", postgres_dsn, server_name="two") as two,
+    ):
+        secret = administrator_secret(one)
+        async with client_of(one, secret) as admin:
+            await admin.post("/companies", json={"slug": "acme"})
+        async with (
+            client_of(one, secret, "/companies/acme") as here,
+            client_of(two, secret, "/companies/acme") as there,
+        ):
+            caller = Caller(here)
+            await caller.deploy()
+            await caller.allocate("Add")
+            other = Caller(there)
+            await until(lambda: _knows(there, "one"))
+
+            answers = [await who.call("Add", a=n) for n in range(3) for who in (caller, other)]
+            refused = await other.call("Add", a="many")
+
+            assert [answer.status_code for answer in answers] == [200] * 6
+            assert len({answer.headers["x-execution-id"] for answer in answers}) == 6
+            assert refused.status_code == 400
+            shown = (await here.get("/tasks/Add/allocation")).json()
+            assert (shown["server"], shown["calls"]) == ("one", 6)
+
+
+async def _knows(client: httpx.AsyncClient, server: str) -> bool:
+    return (await client.get("/tasks/Add/allocation")).json()["server"] == server
+
+
+async def test_an_allocation_moves_when_its_server_leaves(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    """The other server keeps it within moments, and calls there are answered again."""
+    async with running_runyard(tmp_path / "two", postgres_dsn, server_name="two") as two:
+        async with running_runyard(
+            tmp_path / "one", postgres_dsn, server_name="one", slots=0
+        ) as one:
+            secret = administrator_secret(two)
+            async with client_of(one, secret) as admin:
+                await admin.post("/companies", json={"slug": "acme"})
+        async with client_of(two, secret, "/companies/acme") as client:
+            caller = Caller(client)
+            await caller.deploy()
+            (tmp_path / "three").mkdir()
+            (tmp_path / "three" / "blobs").symlink_to(tmp_path / "two" / "blobs")
+            await caller.allocate("Add")
+            async with running_runyard(tmp_path / "three", postgres_dsn, server_name="three"):
+                await two.engine.drain()
+                await until(lambda: _knows(client, "three"))
+
+                async def answers() -> bool:
+                    return (await caller.call("Add", a=1)).status_code == 200
+
+                await until(answers)

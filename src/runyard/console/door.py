@@ -9,11 +9,11 @@ from runyard.console.problems import page_form
 from runyard.model.errors import RunyardError, Unauthenticated
 from runyard.model.tokens import Permission
 from runyard.web.addresses import CONSOLE
-from runyard.web.asgi import Scope
+from runyard.web.asgi import Scope, target_of
 from runyard.web.door import Door
 from runyard.web.house import House
 from runyard.web.pages import Page
-from runyard.web.requests import Request, target_of
+from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route
 

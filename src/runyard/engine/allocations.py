@@ -16,6 +16,7 @@ import msgspec
 
 from runyard.engine.foundation import Foundation
 from runyard.engine.latencies import Bucket, Latencies
+from runyard.engine.news import Topic
 from runyard.engine.sessions import Session
 from runyard.model.allocations import (
     LARGEST_LIMIT,
@@ -165,6 +166,7 @@ class Allocations:
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._sessions = foundation.sessions
+        self._peers = foundation.peers
         self._kept: dict[TaskId, Kept] = {}
         self._by_id: dict[AllocationId, Kept] = {}
         self._wakeup = asyncio.Event()
@@ -187,7 +189,7 @@ class Allocations:
                 **msgspec.structs.asdict(options),
             )
         )
-        await self.review()
+        await self._changed()
         return await self.show(company, ref)
 
     async def delete(self, company: Company, ref: str) -> Allocation:
@@ -195,8 +197,12 @@ class Allocations:
         task = await self._directory.task(company.id, ref)
         allocation = await self._load(company.id, task)
         await self._store.allocations.delete(company.id, task.id)
-        await self.review()
+        await self._changed()
         return allocation
+
+    async def _changed(self) -> None:
+        await self.review()  # first, so that it is kept where it was asked for
+        self._peers.say(Topic.DIRECTORY)
 
     async def list(self, company: Company) -> builtins.list[AllocationView]:
         """All of a company."""
@@ -289,8 +295,8 @@ class Allocations:
 
     @property
     def _is_watchful(self) -> bool:
-        """Whether something may change that nobody tells of: other servers may do so."""
-        return self._store.is_shared and bool(len(self._sessions))
+        """Whether something may change that nobody tells of: a server that keeps one may die."""
+        return self._store.is_shared and bool(self._by_id)
 
     async def review(self) -> None:
         """Compare what should be kept with what is, and order what is missing."""

@@ -21,7 +21,7 @@ from runyard.engine.starts import VALUES_LIMIT, StartedRun, StartRequest, Starts
 from runyard.engine.transitions import target
 from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.companies import Company
-from runyard.model.errors import CallsPaused, LimitReached, TooLarge
+from runyard.model.errors import CallsPaused, KeptElsewhere, LimitReached, TooLarge
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.states import Cause, RunState
@@ -64,6 +64,7 @@ class Calls:
         self._clock = foundation.clock
         self._ids = foundation.ids
         self._directory = foundation.directory
+        self._peers = foundation.peers
         self.allocations = Allocations(foundation)
         """Which tasks are kept warm, and where."""
         self.records = CallRecords(foundation.store, foundation.clock, logbook)
@@ -80,11 +81,14 @@ class Calls:
     ) -> CallRecord | Spilled:
         """Execute a task now and wait for its end. `durable`: its record is on disk before.
 
-        Raises TaskNotFound, AllocationNotFound, CallsPaused, LimitReached, InputRefused, TooLarge.
+        Raises TaskNotFound, AllocationNotFound, CallsPaused, KeptElsewhere, LimitReached,
+        InputRefused, TooLarge.
         """
         task = await self._directory.task(company.id, ref)
         kept = self.allocations.kept(task)
         _refuse_paused(company, task)
+        if kept.session is None and kept.elsewhere is not None:
+            await self._refuse_foreign(kept.elsewhere.server)
         session, version = kept.serving()
         if len(raw) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
@@ -102,6 +106,11 @@ class Calls:
         finally:
             kept.leave()
             kept.latencies.note((self._clock.monotonic() - begun_at).total_seconds())
+
+    async def _refuse_foreign(self, server: str) -> None:
+        address = await self._peers.address_of(server)
+        if address is not None:
+            raise KeptElsewhere(server, address)
 
     async def _execute(
         self,

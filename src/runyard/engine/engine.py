@@ -189,6 +189,7 @@ class Engine:
             self.workers.notice,
         )
         self.logins.on_change = self._tickets_changed
+        self._hearing.on_directory = self.allocations.expect
         self.maintenance.on_look = self._errands.notice
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
 

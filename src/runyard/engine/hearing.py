@@ -42,6 +42,8 @@ class Hearing:
         self._tokens = tokens
         self._logins = logins
         self._notice_workers = notice_workers
+        self.on_directory: Callable[[], None] = _nothing
+        """Called when companies, tasks or allocations have changed elsewhere."""
         self._wakeup = asyncio.Event()
         self._topics = Topic(0)
         self._changed: dict[RunId, CompanyId] = {}
@@ -106,6 +108,7 @@ class Hearing:
         if topics & (Topic.DIRECTORY | Topic.ALL):
             await self._maintenance.look_at_gates()
             self._errands.notice()
+            self.on_directory()
         if topics & Topic.ALL:
             self._watch.heard_of_any()
             self._maintenance.expect()
@@ -118,3 +121,7 @@ class Hearing:
             await self._watch.show_lines(lines.company_id, lines.run_id, lines.first, lines.last)
         for said in progress:
             self._watch.show_progress(said.company_id, said.run_id, said.done, said.total)
+
+
+def _nothing() -> None:
+    """Before anybody cares."""

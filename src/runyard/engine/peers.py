@@ -57,6 +57,8 @@ class Peers:
         self._others: dict[int, frozenset[CompanyId]] = {}
         """Servers that are there, by their incarnation, and which companies somebody follows there."""
         self._followed: frozenset[CompanyId] = frozenset()
+        self._addresses: dict[str, str] = {}
+        """Where servers answer, by name, as last looked."""
 
     @property
     def look(self) -> timedelta:
@@ -159,9 +161,17 @@ class Peers:
         """All servers of this database, by name; none when it is not shared."""
         return [] if self._peering is None else await self._peering.servers()
 
+    async def address_of(self, name: str) -> str | None:
+        """Where the server of this name answers; None: it is not connected now."""
+        if name not in self._addresses:
+            await self.refresh()
+        return self._addresses.get(name)
+
     async def refresh(self) -> None:
         """See who is there."""
-        connected = {s.incarnation for s in await self.list() if s.is_connected}
+        servers = [server for server in await self.list() if server.is_connected]
+        self._addresses = {server.name: server.address for server in servers}
+        connected = {server.incarnation for server in servers}
         connected.discard(self._incarnation)
         self._others = {
             incarnation: self._others.get(incarnation, frozenset()) for incarnation in connected
@@ -214,11 +224,13 @@ class Peers:
     def _meet(self, news: News) -> None:
         if news.topics & Topic.BYE:
             self._others.pop(news.sender, None)
+            self._addresses.clear()
             return
         before = self._others.get(news.sender)
         follows = before or frozenset() if news.follows is None else frozenset(news.follows)
         self._others[news.sender] = follows
         if news.topics & Topic.HELLO or before is None:
+            self._addresses.clear()
             self._gathered.follows = tuple(self._followed)
             # What was not told because nobody was there may have happened after its own first look.
             self._say(Topic.HERE | Topic.ALL)

@@ -30,7 +30,8 @@
         ├── Unconfirmed          it is in force, but a server has not answered that it knows
         ├── NoWorker             nobody is there who could do it
         ├── LimitReached         every child of the allocation is at work
-        └── CallsPaused          no call is executed now: paused, not runnable, or not warm yet
+        ├── CallsPaused          no call is executed now: paused, not runnable, or not warm yet
+        └── KeptElsewhere        another server gives out the allocation's children
     ValueLost                    a stored value is damaged: its row is there, its blob is not
 
 A door translates these at its edge, once, with a total mapping.
@@ -321,3 +322,11 @@ class CallsPaused(Busy):
 
 class ClockOff(Busy):
     """This server's clock was not the database's."""
+
+
+class KeptElsewhere(Busy):
+    """Another server keeps this task warm, and has to be asked."""
+
+    def __init__(self, server: str, address: str) -> None:
+        self.address = address
+        super().__init__(f"server {server!r} keeps this task warm, at {address}")

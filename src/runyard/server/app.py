@@ -122,6 +122,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         )
         await write_first_token(engine, settings.data)
         house = furnished(engine, settings, settings.public_url or local)
+        opened.push_async_callback(house.forwarding.close)
         gateway = await opened.enter_async_context(Gateway(engine))
         app = all_doors(house, gateway, integray.RemoteApi(integray_options(settings)))
         await opened.enter_async_context(answering(app, settings, listening))
@@ -208,7 +209,7 @@ def engine_settings(settings: Settings, local: str) -> EngineSettings:
     return EngineSettings(
         server=settings.server_name or f"{socket.gethostname()}:{urlsplit(local).port}",
         is_name_given=bool(settings.server_name),
-        address=settings.public_url or local,
+        address=settings.peer_url or local,
         lease=settings.lease,
         ageing=settings.ageing,
         master_key=read_master_key(settings.master_key or settings.data / MASTER_KEY_FILE),

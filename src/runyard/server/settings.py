@@ -49,6 +49,9 @@ class Settings:
     public_url: str | None = None
     """What callers put in front of paths; absolute links begin with it. Without it: the address
     that the server listens on."""
+    peer_url: str | None = None
+    """Where other servers of the same database reach this very one, past any proxy. Without it: the
+    address that the server listens on."""
     tls_cert: Path | None = None
     """File with the certificate chain (PEM). Goes with `tls_key`."""
     tls_key: Path | None = None
@@ -261,6 +264,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "host": _text,
     "port": _number(0, 65535),
     "public_url": _url,
+    "peer_url": _url,
     "tls_cert": _existing_file,
     "tls_key": _existing_file,
     "trust_proxy": _networks,

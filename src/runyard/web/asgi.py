@@ -13,3 +13,10 @@ Headers = list[tuple[bytes, bytes]]
 
 class ClientGone(Exception):
     """The other side closed the connection before its request was complete."""
+
+
+def target_of(scope: Scope) -> str:
+    """Path and query of a request, as they came over the wire."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + (b"?" + query if query else b"")).decode("latin-1")

@@ -8,6 +8,7 @@ from runyard.engine.engine import Engine
 from runyard.model.errors import Overloaded
 from runyard.web.errors import Stopping
 from runyard.web.events import OpenStreams
+from runyard.web.forwarding import Forwarding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class House:
     """Answers by route name and status, for metrics."""
 
     pressure: Pressure = field(default_factory=Pressure)
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    """To other servers, for what only they can answer."""
 
     def refuse_while_stopping(self) -> None:
         """Raise Stopping once the server takes nothing new any more."""

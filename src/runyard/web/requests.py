@@ -13,7 +13,7 @@ from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, InputRefused, TooLarge
 from runyard.model.ids import ActorId
 from runyard.model.tokens import Token
-from runyard.web.asgi import ClientGone, Receive, Scope
+from runyard.web.asgi import ClientGone, Receive, Scope, target_of
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.house import House
 from runyard.web.validation import struct_from_json, struct_from_strings
@@ -196,13 +196,6 @@ class Request:
                 yield part
             if not message.get("more_body", False):
                 return
-
-
-def target_of(scope: Scope) -> str:
-    """Path and query of a request, as they came over the wire."""
-    path: bytes = scope.get("raw_path") or scope["path"].encode()
-    query: bytes = scope["query_string"]
-    return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
 def demand_json(headers: Mapping[bytes, bytes]) -> None:

@@ -10,6 +10,7 @@ from runyard.dialects.native.paging import part_of
 from runyard.engine.allocations import AllocationOptions, AllocationView
 from runyard.engine.calls import Spilled
 from runyard.engine.engine import Engine
+from runyard.model.errors import KeptElsewhere
 from runyard.model.ids import encode_public_id
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol import call_shapes, shapes
@@ -110,11 +111,14 @@ async def call_task(
     demand(Permission.OPERATE, token, company)
     house.refuse_while_stopping()
     demand_json(headers)
-    asked = struct_from_json(
-        await read_body(headers, receive, house.limits.starts), call_shapes.NewCall
-    )
+    body = await read_body(headers, receive, house.limits.starts)
+    asked = struct_from_json(body, call_shapes.NewCall)
     raw = _NO_INPUT if asked.input is UNSET else bytes(asked.input)
-    ended = await engine.calls.call(company, params["task"], raw, durable=asked.durable)
+    try:
+        ended = await engine.calls.call(company, params["task"], raw, durable=asked.durable)
+    except KeptElsewhere as elsewhere:
+        await house.forwarding.pass_on(elsewhere, scope, headers, body, send)
+        return
     if isinstance(ended, Spilled):
         await send_bytes(send, 202, ENCODER.encode(ended.run))
         return
