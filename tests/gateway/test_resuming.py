@@ -405,3 +405,125 @@ async def test_resuming_makes_no_report_late(door: Doorway, member: Member) -> N
         await settled(door, run.run_id, RunState.COMPLETED)
 
     assert LATE_REPORT not in {event for event, _ in heard}
+
+
+async def test_a_worker_that_lives_and_never_answers_loses_its_session(
+    door: Doorway, member: Member
+) -> None:
+    """R6: for as long as its lease lasts, a kill waits for it."""
+    await door.yard.a_run()
+    run = await member.assigned()
+    member.line.say(frames.Begun((member.start(run),)))
+    await door.yard.turned()
+
+    killing = asyncio.ensure_future(door.yard.engine.runs.kill(door.yard.company, str(run.run_id)))
+    await member.line.hears(frames.Kill)
+    for number in range(1, 8):
+        door.yard.clock.advance(timedelta(seconds=2))
+        member.line.say(frames.Heartbeat(1, number))
+        await door.yard.turned()
+        if member.line.closed is not None:
+            break
+    report = await asyncio.wait_for(killing, 10)
+    for _ in range(3):
+        door.yard.clock.advance(timedelta(seconds=3))
+        await door.yard.turned()
+
+    assert report.unconfirmed == (run.run_id,)
+    await member.line.is_closed()
+    assert not any(view.online for view in await door.yard.engine.workers.list())
+
+
+async def test_who_is_there_is_noted_once_a_minute(door: Doorway, member: Member) -> None:
+    await door.yard.a_run()
+    await member.assigned()
+    worker = await door.yard.engine.workers.load(door.yard.company.id, "wire")
+
+    for number in range(1, 40):
+        door.yard.clock.advance(timedelta(seconds=2))
+        member.line.say(frames.Heartbeat(1, number))
+        await door.yard.turned()
+    async with asyncio.timeout(10):
+        while (now := await door.yard.store.workers.find(worker.id)) is None or not now.busy:
+            await door.yard.turned()
+
+    assert now.busy == 1
+    assert now.last_seen_at is not None
+    assert now.last_seen_at > worker.last_seen_at + timedelta(seconds=50)
+
+
+async def test_a_companys_worker_sees_no_blob_of_another(door: Doorway, member: Member) -> None:
+    """R: what belongs to others does not exist for it, whoever told it the digest."""
+    other = await door.yard.engine.companies.create("globex")
+    foreign = await door.yard.engine.files.keep(
+        other.id, "secret.txt", "text/plain", parts_of(b"secret"), limit=100
+    )
+    own = await door.yard.engine.files.keep(
+        door.yard.company.id, "own.txt", "text/plain", parts_of(b"own"), limit=100
+    )
+
+    member.line.say(frames.BlobWanted(foreign.digest), frames.BlobWanted(own.digest))
+    parts = [await member.line.hears(frames.BlobPart) for _ in range(2)]
+
+    found = {part.digest: (part.data, part.size) for part in parts}
+    assert found == {foreign.digest: (b"", None), own.digest: (b"own", 3)}
+
+
+async def parts_of(content: bytes):
+    yield content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slots": 0},
+        {"slots": 2**70},
+        {"name": ""},
+        {"name": "a\nb"},
+        {"name": "x" * 1000},
+        {"labels": ("a",) * 1000},
+        {"host": "\0"},
+    ],
+)
+async def test_a_hello_that_no_worker_says_is_refused(
+    door: Doorway, change: dict[str, object]
+) -> None:
+    line = door.line(await a_token(door))
+
+    line.say(msgspec.structs.replace(hello(), **change))
+
+    assert await line.is_closed()
+    assert await door.yard.engine.workers.list() == []
+
+
+@pytest.mark.parametrize("what", ["blobs", "steps", "parts"])
+async def test_more_at_once_than_a_worker_needs_ends_the_conversation(
+    door: Doorway, member: Member, what: str
+) -> None:
+    """R12"""
+    await door.yard.a_run()
+    run = await member.assigned()
+    match what:
+        case "blobs":
+            member.line.say(*(frames.BlobWanted(f"{n:064}") for n in range(1000)))
+        case "steps":
+            member.line.say(
+                *(
+                    frames.StepDone(n, run.run_id, run.token, "pay", n, msgspec.Raw(b"1"))
+                    for n in range(1, 1000)
+                )
+            )
+        case _:
+            member.line.say(
+                frames.FileOffered(
+                    transfer=1,
+                    run_id=run.run_id,
+                    token=run.token,
+                    name="a",
+                    content_type="text/plain",
+                    size=10**9,
+                ),
+                *(frames.FilePart(1, b"x" * frames.PART_SIZE, last=False) for _ in range(100)),
+            )
+
+    assert "protocol violation" in await member.line.is_closed()

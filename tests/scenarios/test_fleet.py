@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from runyard.sdk.client import Client
+from tests.support.certificates import self_signed
 from tests.support.fleet import WorkerProcess, a_worker_process
-from tests.support.house import House, running_house
+from tests.support.house import House, running_house, runyard
 
 CODE = '''
 from dataclasses import dataclass
@@ -173,3 +174,60 @@ def test_labels_lead_runs_to_the_workers_that_have_them(
     by_name = {shown.name: shown for shown in client.workers()}
     assert run.worker_id == by_name["w2"].id
     assert by_name["w2"].labels == ("gpu", "big")
+
+
+def test_the_token_is_not_left_for_everybody_to_read(
+    house: House, client: Client, memory_path: Path
+) -> None:
+    """/proc/<pid>/cmdline is open to all, to task code as well."""
+    token = client.create_token("worker", joins=True).secret
+    words = ("--token", token, "--name", "w9")
+    with a_worker_process(house.url, "", memory_path / "w9", *words) as worker:
+        worker.until_printed("Connected")
+        shown = Path(f"/proc/{worker.process.pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{worker.process.pid}/environ").stat().st_uid
+
+    assert token.encode() not in shown
+    assert environment == 0
+
+
+def test_certificates_are_verified(memory_path: Path) -> None:
+    certificate, key = self_signed(memory_path)
+    data, folder = memory_path / "server", memory_path / "w1"
+    with running_house(data, "--slots", "0") as house:
+        made = house.run("token", "create", "worker", "--installation", "--join")
+        token = made.stdout.strip()
+    tls = ("--slots", "0", "--tls-cert", str(certificate), "--tls-key", str(key))
+    with running_house(data, *tls) as house:
+        assert house.url.startswith("https://")
+        with a_worker_process(house.url, token, folder) as worker:
+            worker.until_printed("its certificate is not trusted")
+        with a_worker_process(house.url, token, folder, "--trust", str(certificate)) as worker:
+            worker.until_printed("Connected.")
+
+
+def test_a_wrong_command_line_says_what_is_allowed(memory_path: Path) -> None:
+    wrong = {
+        ("--server", "ftp://x", "--token", "t"): "an address such as https://",
+        ("--server", "http://x"): "RUNYARD_WORKER_TOKEN",
+        ("--token", "t"): "--server URL",
+        ("--server", "http://x", "--token", "t", "--slots", "0"): "1 to 10000",
+        ("--server", "http://x", "--token-file", "/no/such"): "/no/such",
+        ("--server", "http://x", "--token", "t", "--trust", "/no/such"): "/no/such",
+    }
+
+    for words, said in wrong.items():
+        done = runyard("worker", *words, "--data", str(memory_path / "w"))
+        assert done.returncode == 2, (words, done.stderr)
+        assert said in done.stderr, (words, done.stderr)
+
+
+def test_a_name_that_is_taken_is_refused_in_the_end(
+    house: House, client: Client, worker: WorkerProcess, memory_path: Path
+) -> None:
+    token = client.create_token("worker", joins=True).secret
+    with a_worker_process(house.url, token, memory_path / "w2", "--name", "w1") as second:
+        second.until_printed("a worker named w1 is connected from the host")
+        worker.send(signal.SIGTERM)
+        worker.wait()
+        second.until_printed("Connected")

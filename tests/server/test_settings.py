@@ -58,6 +58,16 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     assert all(problem.allowed for problem in refused.value.problems)
 
 
+@pytest.mark.parametrize("lease", ["900ms", "0.5s", "25h"])
+def test_a_lease_in_which_no_worker_can_give_signs_of_life_is_refused(lease: str) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        read_settings({}, {"RUNYARD_LEASE": lease})
+
+    [problem] = refused.value.problems
+    assert (problem.field, problem.seen) == ("RUNYARD_LEASE", lease)
+    assert problem.allowed.startswith("1s to 1d")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
 def test_other_machines_are_let_in_only_with_tls_or_a_proxy(host: str, tmp_path: Path) -> None:
     certificate = tmp_path / "cert.pem"

@@ -192,3 +192,17 @@ async def test_a_server_that_starts_again_leaves_its_workers_until_their_leases_
 
     [left] = await store.workers.open_sessions()
     assert (left.id, left.lease_expires_at) == (7, later(5))
+
+
+async def test_sessions_that_were_closed_long_ago_are_forgotten(store: Store) -> None:
+    for session, closed in ((7, 1), (8, 5), (9, None)):
+        await store.workers.open_session(a_session(session), NOW)
+        if closed is not None:
+            await store.workers.close_session(session, later(closed))
+
+    await store.workers.forget_sessions(later(5))
+
+    assert await store.workers.expire_sessions(later(99), "here") == [9]
+    assert not await store.workers.close_session(7, later(6))
+    await store.workers.open_session(a_session(7), NOW)  # its number is free again
+    assert [s.id for s in await store.workers.open_sessions()] == [7]

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-from runyard.protocol.frames import Lease
+import pytest
+
+from runyard.protocol.frames import Lease, Refusal
 from runyard.protocol.memory import memory_pair
 from runyard.worker.settings import WorkerSettings
-from runyard.worker.transport import NotConnected
+from runyard.worker.transport import NotConnected, WorkerRefused
 from runyard.worker.worker import Worker
 from tests.worker.server import Server, moment
 
@@ -275,3 +277,43 @@ async def until(holds, within: float = 60) -> None:
     async with asyncio.timeout(within):
         while not holds():
             await moment(0.01)
+
+
+class Closed:
+    """A line whose server always says the same."""
+
+    is_within = False
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.tries = 0
+
+    async def connect(self, spawn):
+        self.tries += 1
+        theirs, ours = memory_pair(asyncio.get_running_loop().call_soon)
+
+        def refuse(arrived) -> None:
+            ours.send(self.refusal)
+
+        ours.listen(refuse, lambda detail: None)
+        return theirs
+
+
+async def test_a_name_that_stays_taken_is_given_up(folder, monkeypatch):
+    monkeypatch.setattr("runyard.worker.worker.NAME_PATIENCE", 0.5)
+    line = Closed(Refusal("name_taken", "somebody has it"))
+
+    with pytest.raises(WorkerRefused, match="somebody has it"):
+        await Worker(line, WorkerSettings(folder=folder)).run()
+
+    assert line.tries > 1
+
+
+@pytest.mark.parametrize("code", ["locked", "token", "removed", "protocol"])
+async def test_what_was_decided_is_not_tried_again(folder, code):
+    line = Closed(Refusal(code, "no"))
+
+    with pytest.raises(WorkerRefused) as refusal:
+        await Worker(line, WorkerSettings(folder=folder)).run()
+
+    assert (refusal.value.code, line.tries) == (code, 1)

@@ -63,6 +63,8 @@ TURNS_TO_HEAR = 10
 HEARTBEAT = timedelta(seconds=3)
 PRUNE_EVERY = timedelta(minutes=10)
 PRUNE_BLOBS_EVERY = timedelta(hours=6)
+CLOSED_FOR = timedelta(days=7)
+"""How long a closed session is kept, for whoever looks into what happened."""
 ORPHANED_FOR = timedelta(hours=24)
 """How long a blob that nobody names is kept: its row may be about to be written."""
 NOTE_USES_EVERY = timedelta(minutes=5)
@@ -296,7 +298,9 @@ class Maintenance:
     # ------------------------------------------------------------ the rest
 
     async def prune(self) -> None:
-        """Delete ended runs past their retention, unless another server is just doing that."""
+        """Delete ended runs past their retention, and sessions that have long been closed, unless another
+        server is just doing that.
+        """
         await self._require_time()
         async with self._peers.alone("prune") as is_ours:
             if is_ours:
@@ -305,6 +309,7 @@ class Maintenance:
 
     async def _prune(self) -> None:
         now = self._clock.now()
+        await self._store.workers.forget_sessions(now - CLOSED_FOR)
         for company in await self._store.companies.list():
             await self._prune_company(company, now)
 

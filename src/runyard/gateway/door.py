@@ -6,7 +6,7 @@ from runyard.engine.engine import Engine
 from runyard.gateway.conversation import Visitor
 from runyard.gateway.gateway import Gateway
 from runyard.gateway.socket import SocketTransport
-from runyard.model.errors import Forbidden, Refused, RunyardError
+from runyard.model.errors import Forbidden, Refused, RunyardError, ServerStopping
 from runyard.model.tokens import Token, TokenKind
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.authentication import bearer_secret
@@ -51,6 +51,8 @@ class WorkerDoor:
         """The worker's token; raises what the caller is told instead."""
         if _path(scope) != PATH:
             raise RouteNotFound
+        if self._engine.is_draining:
+            raise ServerStopping
         headers = dict(scope["headers"])
         token = await self._engine.tokens.authenticate(bearer_secret(headers.get(b"authorization")))
         if token.kind is not TokenKind.WORKER:

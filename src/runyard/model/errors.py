@@ -28,6 +28,7 @@
         ├── TooManyLogins        somebody is guessing passwords; carries when to retry
         ├── ClockOff             this server's clock was not the database's
         ├── Unconfirmed          it is in force, but a server has not answered that it knows
+        ├── ServerStopping       it takes nothing more
         ├── NoWorker             nobody is there who could do it
         ├── LimitReached         every child of the allocation is at work
         ├── CallsPaused          no call is executed now: paused, not runnable, or not warm yet
@@ -298,6 +299,10 @@ class QueueFull(Busy):
 
 class TooManyLogins(Busy):
     """There were too many attempts to sign in; wait a little."""
+
+
+class ServerStopping(Busy):
+    """The server is about to stop; another one, or its next life, takes over."""
 
 
 class NoWorker(Busy):

@@ -21,6 +21,8 @@ from runyard.outbound.addresses import Allowances
 
 PREFIX = "RUNYARD_"
 MEBIBYTE = 1024 * 1024
+SHORTEST_LEASE, LONGEST_LEASE = timedelta(seconds=1), timedelta(days=1)
+"""Shorter ones end between two signs of life whenever a machine is busy."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -191,6 +193,13 @@ def _duration(text: str) -> timedelta:
     return found
 
 
+def _lease(text: str) -> timedelta:
+    found = _duration(text)
+    if not SHORTEST_LEASE <= found <= LONGEST_LEASE:
+        raise ValueError("1s to 1d: a worker gives four signs of life in it")
+    return found
+
+
 def _existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -272,7 +281,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "master_key": _existing_file,
     "slots": _number(0, 10_000),
     "server_name": _text,
-    "lease": _duration,
+    "lease": _lease,
     "ageing": _duration,
     "drain": _duration,
     "login_idle": _duration,

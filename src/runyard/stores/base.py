@@ -756,6 +756,9 @@ class Workers(Protocol):
     async def shorten_sessions(self, server: str, lease_expires_at: datetime) -> None:
         """Let the leases of a server's open sessions end at this instant, if not earlier."""
 
+    async def forget_sessions(self, closed_before: datetime) -> None:
+        """Delete sessions that were closed before this instant (relaxed)."""
+
     async def open_sessions(self) -> list[OpenSession]:
         """Every session that was not closed; its lease may have lapsed."""
 

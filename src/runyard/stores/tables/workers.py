@@ -116,6 +116,11 @@ class WorkerTable:
             Statement("shorten_sessions_of_server", ((server, micros(lease_expires_at)),))
         )
 
+    async def forget_sessions(self, closed_before: datetime) -> None:
+        """Delete sessions that were closed before this instant."""
+        statement = Statement("delete_sessions", ((micros(closed_before),),))
+        await self._db.write(a_piece(WriteClass.MAINTENANCE, statement, is_relaxed=True))
+
     async def open_sessions(self) -> list[OpenSession]:
         """Every session that was not closed; its lease may have lapsed."""
         rows = await self._db.all("open_sessions")

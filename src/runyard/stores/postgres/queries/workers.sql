@@ -74,6 +74,10 @@ RETURNING id;
 UPDATE sessions SET lease_expires_at = least(lease_expires_at, :lease_expires_at)
  WHERE closed_at IS NULL AND server = :server;
 
+-- name: delete_sessions(closed_before)!
+-- Closed ones whose time has passed: a run that names one is as abandoned without it.
+DELETE FROM sessions WHERE closed_at IS NOT NULL AND closed_at < :closed_before;
+
 -- name: list_workers()
 SELECT * FROM workers ORDER BY name, id;
 

@@ -33,8 +33,5 @@ SELECT wanted.value FROM json_each(:digests) AS wanted
 
 -- name: company_has_blob(company_id, digest)^
 -- Whether a bundle or a file of the company is this blob.
-SELECT count(*) FROM (
-    SELECT 1 AS found FROM bundles WHERE company_id = :company_id AND digest = :digest
-    UNION ALL
-    SELECT 1 AS found FROM files WHERE digest = :digest AND company_id = :company_id
-) AS places;
+SELECT EXISTS (SELECT 1 FROM bundles WHERE company_id = :company_id AND digest = :digest)
+    OR EXISTS (SELECT 1 FROM files WHERE digest = :digest AND company_id = :company_id);
