@@ -59,6 +59,12 @@ def pair() -> None:
     time.sleep(0.02)
 
 
+@task("Free")
+def free() -> None:
+    """May meet as many as it likes: whichever server is asked has room for it at once."""
+    time.sleep(0.02)
+
+
 @task("Tick")
 def tick() -> None:
     """What a schedule starts."""
@@ -248,13 +254,13 @@ def test_limits_hold_for_all_servers_together(postgres_dsn: str, tmp_path: Path)
             for number in range(6):
                 client = (near, far)[number % 2]
                 client.start_many(
-                    NewRun(task=task) for task in ("Alone", "Pair") for _ in range(10)
+                    NewRun(task=task) for task in ("Alone", "Pair", "Free") for _ in range(10)
                 )
             under_way = RunFilter(state=(RunState.QUEUED, RunState.RUNNING))
             eventually(lambda: not near.runs(under_way, limit=1).items, "they do not end")
             runs = list(all_runs(near))
 
-    assert len(runs) == 120
+    assert len(runs) == 180
     assert {run.state for run in runs} == {RunState.COMPLETED}
     by_task = {name: [run for run in runs if run.task.name == name] for name in ("Alone", "Pair")}
     assert most_at_once(by_task["Alone"]) == 1
