@@ -1,5 +1,6 @@
 """Servers, workers and a database in processes of their own, each of which may be struck at any time."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,6 +140,8 @@ class Convoy:
     def open(self) -> None:
         """Start the servers, then the workers."""
         for number in range(self.plan.servers):
+            if number:
+                self._share_with(number)
             self.ports.append(free_port())
             self.servers.append(self._server(number))
             self.servers[-1].start()
@@ -166,6 +169,12 @@ class Convoy:
             time.sleep(0.02)
         return time.monotonic() - begun
 
+    def _share_with(self, number: int) -> None:
+        """Let a further server have the key that all servers of one database share."""
+        first, data = self.folder / "server-0", self.folder / f"server-{number}"
+        data.mkdir(mode=0o700)
+        shutil.copy2(first / "master.key", data / "master.key")
+
     def _server(self, number: int) -> Part:
         name = f"server-{number}"
         data = self.folder / name
@@ -190,7 +199,7 @@ class Convoy:
 
 def join_token(client: Client) -> str:
     """The secret of a token with which workers come allowed."""
-    return client.create_token(kind="worker", name="join", joins=True).secret
+    return client.create_token("worker", name="join", joins=True).secret
 
 
 @contextmanager

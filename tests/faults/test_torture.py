@@ -9,14 +9,14 @@ from tests.faults.torture import torture
 from tests.support.postgres import DURABLE, NoPostgres, private_postgres
 
 SEED = 20_261_125
-SHORT = 25.0
-LEASE = "3s"
+SHORT = 30.0
+LEASE = "5s"
 
 
 @pytest.mark.timeout(600)
 def test_whatever_is_struck_on_sqlite_every_promise_holds(tmp_path: Path) -> None:
-    """A server with a worker in it."""
-    plan = Plan(servers=1, lease=LEASE)
+    """A server with a worker in it, and a worker of its own."""
+    plan = Plan(servers=1, workers=1, lease=LEASE)
 
     figures = torture(tmp_path, plan, None, seconds=SHORT, seed=SEED)
 
@@ -27,8 +27,8 @@ def test_whatever_is_struck_on_sqlite_every_promise_holds(tmp_path: Path) -> Non
 
 @pytest.mark.timeout(600)
 def test_whatever_is_struck_on_postgresql_every_promise_holds(tmp_path: Path) -> None:
-    """A server with a worker in it."""
-    plan = Plan(servers=1, lease=LEASE)
+    """Two servers without workers in them, and two workers."""
+    plan = Plan(servers=2, workers=2, slots=0, lease=LEASE)
     try:
         starting = private_postgres(DURABLE)
         postgres = starting.__enter__()

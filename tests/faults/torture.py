@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from runyard.model.errors import RunyardError
+from runyard.model.errors import NoWorker, RunyardError
 from runyard.sdk.client import Client, NewSchedule
 from runyard.sdk.client.shapes import Run
 from tests.faults.convoy import Convoy, Part, Plan, convoy, is_alive
@@ -399,13 +399,25 @@ def prepare(parts: Convoy, port: int) -> None:
     """Make the company, deploy the tasks, and let a schedule fire each second."""
     with parts.any_client() as client:
         client.create_company(COMPANY)
-        eventually(lambda: any(w.online for w in client.workers()), "no worker comes")
-        client.deploy(CODE)
+        deploy(client)
         client.create_schedule(
             NewSchedule(
                 task="Tick", name="tick", interval=timedelta(seconds=1), input={"port": port}
             )
         )
+
+
+def deploy(client: Client) -> None:
+    """Deploy the tasks, once a worker is there that can look into them."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            client.deploy(CODE)
+        except NoWorker:
+            assert time.monotonic() < deadline, "no worker comes"
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def conclude(parts: Convoy, evidence: Evidence) -> list[Run]:
@@ -425,8 +437,8 @@ def diagnosed(parts: Convoy) -> list[str]:
         return [f"doctor: {c.name}: {c}" for c in client.doctor().checks if not c.ok]
 
 
-ON_SQLITE = Plan(servers=1)
-ON_POSTGRES = Plan(servers=1)
+ON_SQLITE = Plan(servers=1, workers=1)
+ON_POSTGRES = Plan(servers=2, workers=2, slots=0)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -438,8 +450,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"seed {chosen.seed}")  # noqa: T201 - what this program is for
     broken = 0
     for name, plan, has_postgres in (
-        ("SQLite, one server", ON_SQLITE, False),
-        ("PostgreSQL, one server", ON_POSTGRES, True),
+        ("SQLite, a server with a worker in it and a worker of its own", ON_SQLITE, False),
+        ("PostgreSQL, two servers and two workers", ON_POSTGRES, True),
     ):
         with ExitStack() as opened:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))

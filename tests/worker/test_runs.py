@@ -545,3 +545,40 @@ async def test_a_run_that_says_what_no_child_says_is_ended(server, said):
 
     assert end.outcome is Outcome.RAISED
     assert end.error.kind == "ChannelBroken"
+
+
+PID = HEAD + "@task\ndef main() -> int:\n    return os.getpid()\n"
+
+
+async def test_nothing_is_given_to_children_while_the_leases_may_be_over(server):
+    """R5: after everything stood still, what was given away meanwhile does not begin here."""
+    version = server.introduce(PID)
+    pool = server.worker.pool
+    pool._may_begin = lambda: False
+
+    [lease] = server.assign(version)
+    await moment(0.3)
+    assert lease.run_id not in server.starts
+
+    pool._may_begin = lambda: True
+    pool.go_on()
+    assert (await server.end_of(lease)).outcome is Outcome.RETURNED
+
+
+async def test_a_run_that_was_taken_late_begins_only_while_the_leases_hold(server):
+    """R5: a child that stood still asks before it begins what lay before it."""
+    version = server.introduce(PID)
+    pid = outputs(await server.run(version))["result"]
+    pool = server.worker.pool
+    os.kill(pid, signal.SIGSTOP)
+    [lease] = server.assign(version)
+    pool._may_begin = lambda: False
+    await moment(0.7)
+
+    os.kill(pid, signal.SIGCONT)
+    await moment(0.3)
+    assert lease.run_id not in server.starts
+
+    pool._may_begin = lambda: True
+    pool.go_on()
+    assert outputs(await server.end_of(lease))["result"] == pid

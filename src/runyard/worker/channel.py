@@ -26,6 +26,7 @@ from runyard.worker.packets import (
     FileStarted,
     FromChild,
     Lines,
+    MayBegin,
     Piece,
     ProgressMade,
     SelfKill,
@@ -83,6 +84,12 @@ class ChildChannel:
         """The run is over: send what is still held back."""
         if self._lines or self._progress:
             self.flush()
+
+    def ask_to_begin(self, run_id: int) -> None:
+        """Wait until the worker says that a run may begin; for ever, if it never may."""
+        with self._question:
+            self._say(MayBegin(run_id))
+            self._wait_for_answer()
 
     # ------------------------------------------------------------ what a run calls
 

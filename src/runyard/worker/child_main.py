@@ -18,7 +18,7 @@ from runyard.protocol.frames import CodeProblem
 from runyard.sdk import runtime
 from runyard.worker import isolation
 from runyard.worker.channel import ChildChannel
-from runyard.worker.clock import wall
+from runyard.worker.clock import monotonic, wall
 from runyard.worker.descendants import end_below, memory_of
 from runyard.worker.packets import (
     INLINE_LIMIT,
@@ -51,6 +51,8 @@ _BOOT = (
     "import sys; sys.path += {paths!r}; "
     "from runyard.worker.child_main import resume; resume(*{arguments!r})"
 )
+LONG_AGO = 0.5
+"""Seconds; a run that waited longer before the child may have lost its lease."""
 LOOKS_AT_MEMORY_EVERY = 16
 """Runs; looking costs more than a small run."""
 MOST_DESCRIPTORS = 1024
@@ -195,6 +197,8 @@ class Child:
 
     def _execute(self, work: Work) -> None:
         channel = self._channel
+        if work.sent_at and monotonic() - work.sent_at > LONG_AGO:
+            channel.ask_to_begin(work.run_id)
         begun_at = wall()
         self._work.send(encode(Started(work.run_id, begun_at)))
         channel.open(work.run_id)

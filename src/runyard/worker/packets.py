@@ -130,6 +130,8 @@ class Work(Packet, frozen=True, tag=1):
     input: bytes
     load: Load | None = None
     steps: tuple[RecordedStep, ...] = ()
+    sent_at: float = 0.0
+    """Monotonic; a child that takes it much later asks before it begins. 0: it need not."""
 
 
 class Survey(Packet, frozen=True, tag=2):
@@ -277,6 +279,13 @@ class Prepared(Packet, frozen=True, tag=12):
     """Bytes of memory that the child has in use with it."""
 
 
+class MayBegin(Packet, frozen=True, tag=13):
+    """The run was taken long after it was sent: everything may have stood still meanwhile, and its
+    lease be over. Answered when it may begin."""
+
+    run_id: int
+
+
 FromChild = (
     Started
     | Finished
@@ -290,6 +299,7 @@ FromChild = (
     | Surveyed
     | Examined
     | Prepared
+    | MayBegin
 )
 
 

@@ -31,10 +31,12 @@ from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     INLINE_LIMIT,
     WORK_FILE,
+    Answer,
     Finished,
     FromChild,
     Lines,
     Load,
+    MayBegin,
     Piece,
     ProgressMade,
     RecordedStep,
@@ -76,6 +78,8 @@ class Outside(NamedTuple):
     spawn: Callable[[Coroutine[object, object, None]], None]
     emptied: Callable[[], None]
     """It holds no run any more."""
+    may_begin: Callable[[], bool]
+    """Whether the leases hold at this moment."""
     environments: Callable[[], frozenset[str]]
     """Names of those that something beside the pool uses."""
     keeping_in: Path | None = None
@@ -97,6 +101,7 @@ class Pool:
         self._spawn = outside.spawn
         self._emptied = outside.emptied
         self._environments_elsewhere = outside.environments
+        self._may_begin = outside.may_begin
         self._reports = Reports(outside.send)
         self._nursery = nursery
         self.parcels = Parcels(
@@ -113,6 +118,8 @@ class Pool:
         self._lane_of: dict[Child, Lane] = {}
         self._splitters: dict[tuple[int, LogLevel], LineSplitter] = {}
         self._dying: dict[int, asyncio.Future[None]] = {}
+        self._asking: dict[Child, None] = {}
+        """Children that took a run so late that they wait to hear whether it may begin."""
         self._order = 0
         self._duration: float | None = None
         self._is_closed = False
@@ -151,6 +158,15 @@ class Pool:
         if deaths:
             await asyncio.wait(deaths)
         return tuple(leases)
+
+    def go_on(self) -> None:
+        """The leases hold again: begin what waited for that."""
+        if self._asking and self._may_begin():
+            asking, self._asking = self._asking, {}
+            for child in asking:
+                child.answer(Answer(b""))
+        if self._waiting:
+            self._dispatch()
 
     def begin_nothing(self) -> None:
         """The connection broke: drop what has not begun. Nothing begins until there is another."""
@@ -287,6 +303,10 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Give waiting runs to children, oldest first, as far as there are slots."""
+        if (
+            not self._may_begin()
+        ):  # this worker stood still for too long; `go_on` or the end follows
+            return
         while self._waiting and len(self._busy) < self._settings.slots and not self._is_closed:
             lane = self._next_lane()
             child = lane.idle.pop() if lane.idle else self._start_child(lane)
@@ -347,6 +367,7 @@ class Pool:
             bytes(assignment.input),
             load,
             tuple(RecordedStep(s.name, s.occurrence, bytes(s.value)) for s in assignment.steps),
+            monotonic(),
         )
         packet = encode(work)
         if execution.staged is None and len(packet) <= INLINE_LIMIT:
@@ -484,6 +505,9 @@ class Pool:
                 self.parcels.progress(execution, packet)
             case SelfKill(_, number):
                 child.announced_signal = number
+            case MayBegin():
+                self._asking[child] = None
+                self.go_on()
             case _:
                 self.parcels.receive(child, execution, packet)
 
@@ -609,6 +633,7 @@ class Pool:
             lane.idle.remove(child)
         untaken = self._untake(child)
         self._busy.pop(child, None)
+        self._asking.pop(child, None)
         for run_id in child.deaths:
             death = self._dying.pop(run_id)
             if not death.done():

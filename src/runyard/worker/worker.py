@@ -160,6 +160,7 @@ class Worker:
                 self._ask,
                 spawn,
                 self._note_held,
+                self._may_begin,
                 lambda: self._calls.environments,
                 None if self._line.is_within else self._settings.folder / "scratch",
             ),
@@ -526,6 +527,12 @@ class Worker:
         if awaited := [at for at in instants if at is not None]:
             delay = max(0.0, min(awaited) - self._now())
             self._timer = self._loop.call_later(delay, self._mind_leases)
+        self._pool.go_on()
+
+    def _may_begin(self) -> bool:
+        """Whether the leases hold: they may not, when this process or the machine stood still."""
+        give_up_at = self._session.give_up_at
+        return give_up_at is None or self._now() < give_up_at
 
     def _mind_leases(self) -> None:
         self._timer = None
