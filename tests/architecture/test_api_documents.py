@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from runyard.dialects.automation_anywhere import routes as automation_anywhere
+from runyard.dialects.automation_anywhere.examples import EXAMPLES as API_TASK_EXAMPLES
 from runyard.dialects.integray.dialect import Options
 from runyard.dialects.integray.examples import EXAMPLES as REMOTE_EXAMPLES
 from runyard.dialects.integray.routes import RemoteApi
@@ -35,6 +37,12 @@ class Api:
 REMOTE = RemoteApi(Options())
 APIS = (
     Api("native", json.loads(openapi_document()), ROUTES, EXAMPLES),
+    Api(
+        "automation-anywhere",
+        json.loads(automation_anywhere.openapi_document()),
+        automation_anywhere.OPERATIONS,
+        API_TASK_EXAMPLES,
+    ),
     Api("integray", json.loads(REMOTE.openapi_document()), REMOTE.operations, REMOTE_EXAMPLES),
 )
 SHAPES = [(api, shape) for api in APIS for shape in api.examples]

@@ -73,6 +73,20 @@ def script(document: Path) -> str:
             ),
         ),
         (
+            "docs/automation-anywhere.md",
+            (
+                '{"valid":true}',
+                '"concurrencyLimit":2}',
+                '"fileName":"Zip Code API Task"',
+                '"State":{"type":"STRING","string":"Texas"}',
+                "x-execution-id: ",
+                "there is no zip code 00000",
+                "botInput.zip: an unknown variable; allowed: iStrZipCode",
+                "204",
+                '{"valid":false}',
+            ),
+        ),
+        (
             "docs/tutorial.md",
             (
                 "as expected",

@@ -98,6 +98,8 @@ class Kept:
         self.children = 0
         self.memory = 0
         self.error: RunError | None = None
+        self.told = asyncio.Event()
+        """Set whenever its session tells what it has."""
         self.in_flight = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
         self.latencies = Latencies()
@@ -221,6 +223,18 @@ class Allocations:
             raise AllocationNotFound(f"task {task.name!r} is not kept warm: allocate it first")
         return found
 
+    async def until_ready(self, task: Task, patience: timedelta) -> None:
+        """Return once calls of the task can be executed here, or it is known why not, or the time is
+        over.
+        """
+        deadline = self._clock.monotonic() + patience
+        kept = self._kept.get(task.id)
+        while kept is not None and kept.session is not None:
+            left = deadline - self._clock.monotonic()
+            if kept.version_id is not None or kept.error is not None or left <= timedelta():
+                return
+            await self._clock.wait(kept.told, left)
+
     @property
     def all_kept(self) -> Sequence[Kept]:
         """Every allocation that this server knows."""
@@ -272,6 +286,7 @@ class Allocations:
         kept.children, kept.memory, kept.error = children, memory, error
         if children or kept.version_id is not None:
             kept.version_id = version
+        kept.told.set()
 
     def leave(self, session: Session) -> None:
         """Nothing is kept warm by this session any more."""

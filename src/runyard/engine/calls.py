@@ -77,9 +77,16 @@ class Calls:
     # ------------------------------------------------------------ the corridor
 
     async def call(
-        self, company: Company, ref: str, raw: bytes, *, durable: bool = False
+        self,
+        company: Company,
+        ref: str,
+        raw: bytes,
+        *,
+        durable: bool = False,
+        spills: bool = True,
     ) -> CallRecord | Spilled:
         """Execute a task now and wait for its end. `durable`: its record is on disk before.
+        `spills`: whether it may become a run where the allocation says so.
 
         Raises TaskNotFound, AllocationNotFound, CallsPaused, KeptElsewhere, LimitReached,
         InputRefused, TooLarge.
@@ -98,7 +105,7 @@ class Calls:
         try:
             await kept.enter()
         except LimitReached:
-            if kept.allocation.overflow is not Overflow.SPILL:
+            if kept.allocation.overflow is not Overflow.SPILL or not spills:
                 raise
             return await self._spill(company, task, accepted)
         try:

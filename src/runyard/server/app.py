@@ -19,6 +19,8 @@ from runyard.console.assets import PREFIX as ASSETS
 from runyard.console.assets import ROUTES as ASSET_ROUTES
 from runyard.console.door import console_door, front_door
 from runyard.console.reference import reference_doors
+from runyard.dialects.automation_anywhere.routes import REFERENCE as API_TASK_REFERENCE
+from runyard.dialects.automation_anywhere.routes import automation_anywhere_doors
 from runyard.dialects.integray import routes as integray
 from runyard.dialects.integray.dialect import Options
 from runyard.dialects.native.routes import PREFIX as NATIVE
@@ -26,6 +28,7 @@ from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
 from runyard.dialects.native.routes import native_door
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
+from runyard.engine.tickets import TicketSettings
 from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
@@ -48,7 +51,7 @@ from runyard.web.dispatcher import Dispatcher
 from runyard.web.door import Door
 from runyard.web.house import House, Limits
 
-REFERENCES = (NATIVE_REFERENCE,)
+REFERENCES = (NATIVE_REFERENCE, API_TASK_REFERENCE)
 """The APIs that have a reference page, in the order in which people are shown them."""
 
 ADDRESS_FILE = "address"
@@ -215,6 +218,11 @@ def engine_settings(settings: Settings, local: str) -> EngineSettings:
         master_key=read_master_key(settings.master_key or settings.data / MASTER_KEY_FILE),
         login_idle=settings.login_idle,
         login_lasting=settings.login_lasting,
+        tickets=TicketSettings(
+            ticket_life=settings.automation_session_lasting,
+            call_life=settings.automation_execution_lasting,
+            most_tickets=settings.automation_sessions,
+        ),
     )
 
 
@@ -251,6 +259,7 @@ def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) ->
         ASSETS: Door(house, ASSETS, ASSET_ROUTES),
         CONSOLE: console_door(house),
         "/": front_door(house),
+        **automation_anywhere_doors(house),
         **reference_doors(house, (*REFERENCES, remote_api.reference)),
     }
     refuse_taken(remote_api.prefix, doors)

@@ -16,6 +16,12 @@ from urllib.parse import urlsplit
 from runyard.engine.engine import DEFAULT_LEASE
 from runyard.engine.logins import DEFAULT_IDLE, DEFAULT_LASTING
 from runyard.engine.ranks import DEFAULT_AGEING
+from runyard.engine.signing import LONGEST_TOKEN_LIFE
+from runyard.engine.tickets import (
+    DEFAULT_CALL_LIFE,
+    DEFAULT_MOST_TICKETS,
+    DEFAULT_TICKET_LIFE,
+)
 from runyard.model.errors import FieldProblem, InputRefused
 from runyard.outbound.addresses import Allowances
 
@@ -93,6 +99,13 @@ class Settings:
     integray_profile: Path | None = None
     """File (JSON) that says where the operations of the Integray dialect stand and what their
     fields are called; see docs/integray.md."""
+    automation_session_lasting: timedelta = DEFAULT_TICKET_LIFE
+    """How long the token of a login is valid in the Automation Anywhere dialect; at most 12h."""
+    automation_execution_lasting: timedelta = DEFAULT_CALL_LIFE
+    """How long the token of an execution is valid in the Automation Anywhere dialect; at most 12h."""
+    automation_sessions: int = DEFAULT_MOST_TICKETS
+    """How many sessions a user has at once in the Automation Anywhere dialect; one more ends the
+    oldest."""
     body_limit: int = 1 * MEBIBYTE
     """Most bytes of a JSON body."""
     starts_limit: int = 16 * MEBIBYTE
@@ -265,7 +278,18 @@ def _yes_or_no(text: str) -> bool:
     return text.lower() in {"yes", "true"}
 
 
+def _up_to(most: timedelta) -> Callable[[str], timedelta]:
+    def read(text: str) -> timedelta:
+        found = _duration(text)
+        if found > most:
+            raise ValueError(f"at most {most.total_seconds() / 3600:g}h")
+        return found
+
+    return read
+
+
 _SIZE = _number(1024, 2**40)
+_TOKEN_LIFE = _up_to(LONGEST_TOKEN_LIFE)
 
 _READERS: Mapping[str, Callable[[str], object]] = {
     "data": Path,
@@ -290,6 +314,9 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "integray_clean_mode": _one_of("cancel", "delete"),
     "integray_not_runnable": _one_of("refuse", "queue"),
     "integray_profile": _existing_file,
+    "automation_session_lasting": _TOKEN_LIFE,
+    "automation_execution_lasting": _TOKEN_LIFE,
+    "automation_sessions": _number(1, 1000),
     "body_limit": _SIZE,
     "starts_limit": _SIZE,
     "bundle_limit": _SIZE,

@@ -13,6 +13,7 @@ from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, InputRefused, TooLarge
 from runyard.model.ids import ActorId
 from runyard.model.tokens import Token
+from runyard.model.users import User
 from runyard.web.asgi import ClientGone, Receive, Scope, target_of
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.house import House
@@ -33,6 +34,7 @@ class Request:
         "_receive",
         "_scope",
         "_token",
+        "_user",
         "_visit",
         "headers",
         "house",
@@ -47,6 +49,7 @@ class Request:
         self._receive = receive
         self._token: Token | None = None
         self._visit: Visit | None = None
+        self._user: User | None = None
         self._company: Company | None = None
         self._body: bytes | None = None
         self.params = params
@@ -62,6 +65,11 @@ class Request:
     def admit_visit(self, visit: Visit, company: Company | None) -> None:
         """Remember which user the request was let in for."""
         self._visit = visit
+        self._company = company
+
+    def admit_user(self, user: User, company: Company) -> None:
+        """Remember which user's program the request was let in for."""
+        self._user = user
         self._company = company
 
     @property
@@ -88,7 +96,15 @@ class Request:
     @property
     def actor(self) -> ActorId:
         """The caller, as rows remember whoever asked for something."""
+        if self._user is not None:
+            return ActorId(self._user.id)
         return ActorId(self.token.id if self._visit is None else self._visit.user.id)
+
+    @property
+    def user(self) -> User:
+        """The user whose program asks; there is one wherever tickets let callers in."""
+        assert self._user is not None
+        return self._user
 
     @property
     def visit(self) -> Visit:

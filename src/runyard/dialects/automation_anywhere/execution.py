@@ -1,0 +1,218 @@
+"""Execute: an API Task is called in a warm child, and its outputs come back in the same answer.
+
+This is the dialect's hot route. The token was recognised before, the input is decoded once, read by
+the types that the serving version declares, and handed to the engine as JSON of our own.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+from runyard.dialects.automation_anywhere import shapes
+from runyard.dialects.automation_anywhere.admission import token_in
+from runyard.dialects.automation_anywhere.reading import Inputs, Read
+from runyard.dialects.automation_anywhere.wire import (
+    CallFailed,
+    CallTimedOut,
+    NotAllocated,
+    TokenMismatch,
+    ValuesRefused,
+)
+from runyard.dialects.automation_anywhere.writing import Link, Outputs
+from runyard.engine.calls import Spilled
+from runyard.engine.engine import Engine
+from runyard.model.companies import Company
+from runyard.model.errors import AllocationNotFound, FieldProblem, InputRefused
+from runyard.model.ids import VersionId
+from runyard.model.runs import RunError
+from runyard.model.states import Cause, RunState
+from runyard.model.tasks import Task
+from runyard.model.tokens import Permission
+from runyard.stores.calls import CallRecord
+from runyard.web.asgi import Receive, Scope, Send
+from runyard.web.errors import RouteNotFound
+from runyard.web.house import House
+from runyard.web.permissions import demand
+from runyard.web.requests import demand_json, read_body
+from runyard.web.responses import ENCODER, send_bytes
+from runyard.web.routing import Route
+from runyard.web.validation import struct_from_json
+
+LARGEST_BODY = 4 * 1024 * 1024
+MOST_VERSIONS = 10_000
+INPUT = "botInput"
+_TIMED_OUT = "the task took longer than it may in real time; its process was ended"
+
+
+class Values:
+    """How the input of one version is read and its output written."""
+
+    __slots__ = ("inputs", "outputs")
+
+    def __init__(self, inputs: Inputs, outputs: Outputs) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+
+
+class Executor:
+    """Executes API Tasks."""
+
+    def __init__(self) -> None:
+        self._values: dict[VersionId, Values] = {}
+
+    async def execute(
+        self,
+        house: House,
+        params: Mapping[str, str],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Execute an API Task now and answer with its outputs. The address and the token come from the
+        access details; the token of a login is taken as well.
+
+        Nothing is queued and nothing is tried again. A call that exceeds the concurrency limit is
+        answered 429 at once.
+        """
+        engine = house.engine
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        company = await _admitted(engine, headers, params)
+        house.refuse_while_stopping()
+        asked = await _asked(headers, receive)
+        task = await engine.directory.task(company.id, params["botId"])
+        values = await self._serving(engine, task)
+        raw = await _input(engine, company, values, asked)
+        record = await _called(engine, company, task, raw)
+        returned = _output(record)  # perhaps of another version, which took over meanwhile
+        values = self._values.get(record.version_id) or await self._of(engine, record.version_id)
+        output = values.outputs.write(returned, _links(house, company))
+        answer = ENCODER.encode({"hotBotResult": {"botOutput": output}})
+        await send_bytes(send, 200, answer, extra=[(b"x-execution-id", b"%d" % record.id)])
+
+    async def _serving(self, engine: Engine, task: Task) -> Values:
+        """How values of the version that serves now are read and written."""
+        try:
+            _, version = engine.allocations.kept(task).serving()
+        except AllocationNotFound:
+            raise NotAllocated from None
+        return self._values.get(version) or await self._of(engine, version)
+
+    async def _of(self, engine: Engine, version_id: VersionId) -> Values:
+        declaration = (await engine.directory.version(version_id)).declaration
+        if len(self._values) >= MOST_VERSIONS:
+            self._values.clear()
+        inputs = Inputs(declaration.inputs, declaration.outputs)
+        values = Values(inputs, Outputs(declaration.outputs))
+        self._values[version_id] = values
+        return values
+
+    def route(self) -> Route:
+        """Where it stands."""
+        return Route(
+            method="POST",
+            path="/hotbot/{botId}/{tenant}/execute",
+            operation="execute",
+            title="Execute an API Task",
+            permission=Permission.OPERATE,
+            hot=self.execute,
+            tag="API Task",
+            body=shapes.Execution,
+            is_body_optional=True,
+            answer=shapes.ExecutionResult,
+            answer_headers={"X-Execution-Id": "Names the execution among the activity."},
+        )
+
+
+async def _admitted(
+    engine: Engine, headers: Mapping[bytes, bytes], params: Mapping[str, str]
+) -> Company:
+    """The company in which the caller may call this task; raises Unauthenticated, TokenMismatch,
+    Forbidden.
+    """
+    token = token_in(headers)
+    guest = engine.tickets.recall(token) or await engine.tickets.authenticate(token)
+    company = await engine.directory.company_by_id(guest.company.id)
+    bot = params["botId"]
+    if not bot.isdigit():
+        raise RouteNotFound
+    if guest.task_id is not None and str(guest.task_id) != bot:
+        raise TokenMismatch
+    if params["tenant"] != str(company.uuid):
+        raise TokenMismatch
+    demand(Permission.OPERATE, guest.user, company)
+    return company
+
+
+async def _asked(headers: Mapping[bytes, bytes], receive: Receive) -> Mapping[str, object]:
+    """The values that the caller sent, by name."""
+    body = await read_body(headers, receive, LARGEST_BODY)
+    if not body:
+        return {}
+    demand_json(headers)
+    asked = struct_from_json(body, shapes.Execution)
+    found = asked.bot_input
+    return (found if found is not None else asked.bot_input_too) or {}
+
+
+async def _input(
+    engine: Engine, company: Company, values: Values, asked: Mapping[str, object]
+) -> bytes:
+    """The input as JSON of our own; files that came inside it are kept. Raises ValuesRefused."""
+    read = values.inputs.read(asked)
+    if read.problems:
+        raise ValuesRefused([_placed(problem) for problem in read.problems])
+    if read.uploads:
+        await keep_uploads(engine, company, read)
+    return ENCODER.encode(read.values)
+
+
+async def keep_uploads(engine: Engine, company: Company, read: Read) -> None:
+    """Keep the files that came inside values, and fill in their ids."""
+    for upload in read.uploads:
+        file = await engine.files.keep(
+            company.id,
+            upload.name,
+            upload.content_type,
+            _parts(upload.content),
+            limit=LARGEST_BODY,
+        )
+        upload.place["file"] = file.id
+
+
+async def _parts(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def _called(engine: Engine, company: Company, task: Task, raw: bytes) -> CallRecord:
+    try:
+        ended = await engine.calls.call(company, str(task.id), raw, spills=False)
+    except InputRefused as refused:
+        raise ValuesRefused([_placed(problem) for problem in refused.problems]) from None
+    assert not isinstance(ended, Spilled)
+    return ended
+
+
+def _placed(problem: FieldProblem) -> FieldProblem:
+    return FieldProblem(
+        field=f"{INPUT}.{problem.field}", seen=problem.seen, allowed=problem.allowed
+    )
+
+
+def _output(record: CallRecord) -> bytes | None:
+    """What the task returned; raises CallTimedOut, CallFailed."""
+    if record.state is RunState.COMPLETED:
+        return record.output
+    if record.cause is Cause.TIMED_OUT:
+        raise CallTimedOut(_TIMED_OUT, record.id)
+    raise CallFailed(*told_of(record.error), record.id)
+
+
+def told_of(error: RunError | None) -> tuple[str, tuple[str, ...]]:
+    """How a task failed, and where."""
+    if error is None:
+        return "the task was ended", ()
+    lines = tuple(line.strip() for line in error.traceback.splitlines() if line.strip())
+    return f"{error.kind}: {error.message}", lines
+
+
+def _links(house: House, company: Company) -> Link:
+    base = f"{house.public_url}/runyard/v1/companies/{company.slug}/files"
+    return lambda file: f"{base}/{file}/content"
