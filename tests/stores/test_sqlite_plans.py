@@ -26,6 +26,15 @@ WALKS = {
     "broken_runs": "the doctor looks at every run",
     "bundles_in_use": "one row per version",
     "delete_expired_setup_links": "there are a few links, each for a short time",
+    **dict.fromkeys(
+        (
+            "delete_old_signing_keys",
+            "insert_first_signing_key",
+            "list_signing_keys",
+            "retire_signing_keys",
+        ),
+        "there are two or three keys",
+    ),
     "find_any_user": "one step is enough to know whether there is anybody",
     "insert_first_user": "one step is enough to know whether there is anybody",
     "list_companies": "all of them are wanted",
@@ -39,6 +48,7 @@ WALKS = {
     "list_workers": "all of them are wanted",
     "list_workers_of_company": "workers are few",
     "queued_totals": "one step per gate",
+    "release_preparations": "when a server comes or goes, and there are few",
 }
 """Queries that may walk through a whole table or index, and why."""
 

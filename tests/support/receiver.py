@@ -71,6 +71,9 @@ class Receiver:
                     self.arrived.append(exchange)
                     self._has_arrived.set()
                     await self._answering(exchange)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # nobody waits until the other side has read
+            raise
         finally:
             writer.close()
 
@@ -101,7 +104,9 @@ async def receiving(
         yield receiver
     finally:
         server.close()
+        await asyncio.sleep(0)  # noqa: TID251 - lets in what was accepted just now
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await server.wait_closed()
+        await asyncio.sleep(0)  # noqa: TID251 - lets aborted connections end

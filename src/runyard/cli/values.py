@@ -32,7 +32,7 @@ class Inputs:
         Parameter(
             name=("--set", "-i"),
             help="NAME=VALUE, an input of the task; may be repeated. Lists and records as JSON; "
-            "@PATH uploads a file.",
+            "@PATH uploads a file, an http address lets the server fetch it.",
         ),
     ] = None
     all: Annotated[
@@ -62,7 +62,8 @@ NO_INPUT = Inputs()
 def converted(client: "Client", field: types.Field, text: str) -> Any:  # noqa: ANN401 - any JSON
     """The value that a text stands for, by the type that the input was declared with.
 
-    A text for a file names one to upload (`@PATH`) or one that was uploaded before (its id).
+    A text for a file names one to upload (`@PATH`), one that was uploaded before (its id), or where
+    the server fetches it from (an address).
     """
     match field.type:
         case types.Nullable(item=item):
@@ -141,12 +142,16 @@ def _declared(task: "Task", name: str) -> types.Field:
     raise Misused(f"{task.name!r} has no input {name!r}.{hint} Its inputs: {known}.")
 
 
-def _file(client: "Client", name: str, text: str) -> dict[str, int]:
+def _file(client: "Client", name: str, text: str) -> dict[str, int | str]:
     if text.isascii() and text.isdigit():
         return {"file": int(text)}
+    if text.startswith(("http://", "https://")):
+        return {"url": text}
     path = Path(text.removeprefix("@"))
     if not text.startswith("@") or not path.is_file():
-        raise Misused(f"{name}: write @PATH of an existing file, or the id of an uploaded one.")
+        raise Misused(
+            f"{name}: write @PATH of an existing file, the id of an uploaded one, or an https address."
+        )
     return {"file": client.upload(path).id}
 
 

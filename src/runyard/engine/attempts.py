@@ -400,7 +400,7 @@ def judged_output(declared: Shape, end: AttemptEnd) -> AttemptEnd:
     if end.outcome is not Outcome.RETURNED or end.output is None:
         return end
     try:
-        declared.accept(end.output)
+        declared.refuse_addresses(declared.accept(end.output))
     except InputRefused as refusal:
         return AttemptEnd(
             run_id=end.run_id,

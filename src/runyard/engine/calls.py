@@ -101,6 +101,7 @@ class Calls:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
         shape = await self._directory.input_shape(version)
         accepted = await self._files.complete(company, shape, shape.accept(raw))
+        shape.refuse_addresses(accepted)  # a call does not wait for a file to be fetched
         begun_at = self._clock.monotonic()
         try:
             await kept.enter()

@@ -132,7 +132,7 @@ class Couriers:
         self.failed = 0
         callbacks.on_awaited = self.expect
         callbacks.on_due = self._wakeup.set
-        foundation.watch.on_ended = self.hear
+        foundation.watch.on_ended.append(self.hear)
 
     def expect(self, runs: Sequence[RunId]) -> None:
         """These runs are being started and have callbacks."""

@@ -32,6 +32,7 @@ from runyard.engine.doctor import Doctor
 from runyard.engine.elsewhere import Elsewhere
 from runyard.engine.errands import Errands
 from runyard.engine.explain import Explain
+from runyard.engine.fetching import FILE_LIMIT
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.hearing import Hearing
@@ -46,6 +47,7 @@ from runyard.engine.orchestrator import Orchestrator
 from runyard.engine.overview import Overview
 from runyard.engine.passwords import Passwords
 from runyard.engine.peers import Peers
+from runyard.engine.preparing import Preparing
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.engine.reach import Reach
 from runyard.engine.remote_control import RemoteControl
@@ -95,6 +97,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a login holds at most."""
     tickets: TicketSettings = TicketSettings()
     """How long signed tokens live."""
+    file_limit: int = FILE_LIMIT
+    """Most bytes of a file that is fetched for a run."""
     master_key: bytes = b"none"
     """What secrets are derived from. One that is known to others keeps nothing secret."""
 
@@ -115,7 +119,7 @@ class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """What Runyard decides."""
 
-    def __init__(  # noqa: PLR0915 - the parts, one by one
+    def __init__(
         self,
         store: Store,
         clock: Clock,
@@ -133,11 +137,8 @@ class Engine:
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
         self._steering = steering = Steering(parts, attempts)
-        outbound = outbound or Nowhere()
-        self._keys = Keys(settings.master_key)
-        self.callbacks = callbacks = Callbacks(parts, self._keys, outbound.refuse)
-        self._couriers = Couriers(parts, callbacks, outbound)
-        self.starts = starts = Starts(parts, files, callbacks, settings.ageing)
+        self._reach_out(parts, outbound or Nowhere())
+        self.starts = starts = Starts(parts, files, self.callbacks, settings.ageing)
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
@@ -172,11 +173,24 @@ class Engine:
             parts, self.signing, self.users, self.logins, self.api_keys, settings.tickets
         )
 
+    def _reach_out(self, parts: Foundation, outbound: Outbound) -> None:
+        """Make the parts that send requests to other servers."""
+        self._outbound = outbound
+        self._keys = Keys(self._settings.master_key)
+        self.callbacks = Callbacks(parts, self._keys, outbound.refuse)
+        self._couriers = Couriers(parts, self.callbacks, outbound)
+        self._preparing = Preparing(parts, self.files, self.logs, outbound)
+        self._preparing.ageing = self._settings.ageing
+        self._preparing.fetching.limit = self._settings.file_limit
+
     def _introduce(self, parts: Foundation) -> None:
         """Let those parts hear of each other that were made before they could."""
         self.starts.on_scheduled = self.schedules.on_change = self.maintenance.expect
         self.tokens.on_revoke = self._revoked
         self.api_keys.on_revoke = self.signing.on_rotate = self._tickets_changed
+        self._preparing.on_scheduled = self.maintenance.expect
+        self.starts.judge = self._outbound.refuse
+        self.starts.on_preparing = self._preparing.begin
         self.maintenance.on_lost = self.calls.lost
         self.deploys.on_deployed = self.allocations.expect
         self.peers = parts.peers
@@ -209,6 +223,7 @@ class Engine:
         )
         await self._keys.open(self._store)
         await self._couriers.open()
+        await self._preparing.open()
         await self.maintenance.open()
         self._loops = asyncio.ensure_future(self._run())  # owned by this object: see __aexit__
         return self
@@ -231,6 +246,7 @@ class Engine:
                 await self._loops
             with contextlib.suppress(Busy):  # a database that is away sees that we left
                 await self._couriers.close()
+                await self._preparing.close()
                 await self.peers.leave()
 
     async def _last_writes(self, loops: "asyncio.Task[None]") -> None:
@@ -253,6 +269,7 @@ class Engine:
             group.create_task(self.calls.run())
             group.create_task(self._hearing.run())
             group.create_task(self._couriers.run())
+            group.create_task(self._preparing.run())
             group.create_task(self._errands.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
 

@@ -18,6 +18,8 @@ from runyard.stores.base import Store
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LONGEST_NAME = 255
+WRITTEN_AT_ONCE = 256 * 1024
+"""Bytes of a blob that are written in one go; smaller ones take one step in all."""
 FILE_LIMIT = 4 * 1024**3
 """Bytes of one file."""
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?: *;[ -~]{0,200})?", re.ASCII)
@@ -46,7 +48,7 @@ class Files:
         self._clock = clock
         self._ids = ids
 
-    async def keep(
+    async def keep(  # noqa: PLR0913 - what a file is
         self,
         company: CompanyId,
         name: str,
@@ -55,8 +57,12 @@ class Files:
         *,
         limit: int,
         run: RunId | None = None,
+        place: int | None = None,
     ) -> StoredFile:
-        """Keep a file durably; raises TooLarge beyond `limit` bytes, and keeps nothing then."""
+        """Keep a file durably; raises TooLarge beyond `limit` bytes, and keeps nothing then.
+
+        `place`: it was fetched for this run, from the address at this place in its input.
+        """
         digest, size = await self.keep_blob(parts, limit=limit)
         file = StoredFile(
             id=FileId(await self._ids.take()),
@@ -67,23 +73,34 @@ class Files:
             size=size,
             digest=digest,
             created_at=self._clock.now(),
+            place=place,
         )
         await self._store.files.create(file)
         return file
 
     async def keep_blob(self, parts: AsyncIterator[bytes], *, limit: int) -> tuple[str, int]:
         """Keep bytes durably; their digest and size. Raises TooLarge beyond `limit` bytes."""
-        blob = await self._store.blobs.create()
-        size = 0
+        size, gathered, gathered_size = 0, [], 0
+        blob = None
         try:
             async for part in parts:
                 size += len(part)
                 if size > limit:
                     raise TooLarge(f"the file has more than {limit} bytes, the most allowed")
-                await blob.write(part)
+                gathered.append(part)
+                gathered_size += len(part)
+                if gathered_size >= WRITTEN_AT_ONCE:
+                    blob = blob or await self._store.blobs.create()
+                    await blob.write(b"".join(gathered))
+                    gathered, gathered_size = [], 0
+            rest = b"".join(gathered)
+            if blob is None:
+                return await self._store.blobs.put(rest), size
+            await blob.write(rest)
             return await blob.commit()
         except BaseException:
-            await blob.abort()
+            if blob is not None:
+                await blob.abort()
             raise
 
     async def load(self, company: CompanyId, file_id: FileId) -> StoredFile:

@@ -5,6 +5,7 @@ records an end first flushes what is pending.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -59,6 +60,8 @@ class Logbook:
         """Pending entries that only count lines, by their lease."""
         self._wakeup = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self._noting = asyncio.Lock()
+        """Lines of the server's own are numbered one after the other."""
 
     @property
     def has_pending(self) -> bool:
@@ -80,6 +83,18 @@ class Logbook:
             entry = self._left_out[held.token] = _Entry(held, (), 0)
             self._pending.append(entry)
         entry.dropped += dropped
+
+    async def note(self, company: CompanyId, run: RunId, level: LogLevel, text: str) -> None:
+        """Keep a line of the server's own in the log of a run that no worker has. A store that takes
+        nothing now loses it.
+        """
+        async with self._noting:
+            with contextlib.suppress(Busy):
+                last = await self._store.logs.last_number(company, run)
+                line = LogLine(last + 1, self._clock.now(), level, text, attempt=0)
+                chunk = LogChunk(company_id=company, run_id=run, lines=(line,))
+                await self._store.logs.append([chunk])
+                self._watch.logged(company, run, chunk.lines)
 
     async def flush(self) -> None:
         """Keep everything that is pending now, then show it to whoever follows."""

@@ -194,6 +194,8 @@ class Schedules:
         finally:  # it may have been written although its answer got lost
             if run is not None:
                 self._dispatcher.notice_again(run.gate_id, run.company_id)
+        if fired and run is not None and run.preparation is not None:
+            self._starts.on_preparing([run])
         if fired and run is not None and self._watch.is_followed(run.company_id):
             await self._watch.changed(run.company_id, [run.id])
 

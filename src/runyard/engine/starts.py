@@ -3,17 +3,18 @@
 All runs of a request start, or none. What is acknowledged is on disk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from runyard.engine.callbacks import CallbackRequest, Callbacks
-from runyard.engine.files import Files
+from runyard.engine.files import Files, references_in
 from runyard.engine.foundation import Foundation
 from runyard.engine.ranks import rank
 from runyard.model.companies import Company
 from runyard.model.errors import (
+    AddressRefused,
     FieldProblem,
     IdempotencyConflict,
     InputGone,
@@ -24,16 +25,22 @@ from runyard.model.errors import (
     TooLarge,
     ValueLost,
 )
+from runyard.model.files import FileAddress
 from runyard.model.ids import ActorId, CompanyId, RunId, ScheduleId, encode_public_id
 from runyard.model.runs import Run
+from runyard.model.shapes import Shape
 from runyard.model.states import RunState, Trigger
 from runyard.model.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY, Task
+from runyard.outbound.addresses import Allowances, WebAddress, read_address
 from runyard.stores.base import NewRun, StartKey
+from runyard.stores.preparing import HELD_FOR, NewPreparation
 
 VALUES_LIMIT = 4 * 1024 * 1024
 """Bytes of a run's input or output."""
 LATEST = timedelta(days=36_500)
 """How far away an instant may be that something waits for."""
+MOST_ADDRESSES = 1_000
+"""Files that one input may name by address."""
 MOST_RUNS = 1_000
 """Runs in one start."""
 
@@ -56,6 +63,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it queues although its task is set not runnable, instead of being refused."""
     callbacks: tuple[CallbackRequest, ...] = ()
     """Who is told when it has ended."""
+    files_from: tuple[str, ...] = ()
+    """What addresses of its input files may visit beside what the operator allows everybody."""
 
 
 class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +118,10 @@ class Starts:
         self._ageing = ageing
         self.on_scheduled: Callable[[], None] = _nothing
         """Called when a run was started that is due later."""
+        self.on_preparing: Callable[[Sequence[NewRun]], None] = _nobody
+        """Called with runs that were started and have to be prepared."""
+        self.judge: Callable[[WebAddress, Allowances], None] = _anything
+        """Raises AddressRefused for what may not be visited, as far as the address itself shows it."""
         self._started: dict[CompanyId, int] = {}
         """Queued runs of each company when they were last counted, plus starts since."""
 
@@ -140,8 +153,12 @@ class Starts:
         now = self._clock.now()
         self._refuse_stopped(task, waits=how.waits)
         version_id = run.version_id if how.same_version else task.version_id
-        raw = (await self._directory.input_shape(version_id)).accept(raw)
+        shape = await self._directory.input_shape(version_id)
+        raw = shape.accept(raw)
+        preparation = self._preparation(shape, raw, parked=parked)
         state = RunState.PARKED if parked else RunState.QUEUED
+        if preparation is not None:
+            state = RunState.PREPARING
         run_id = RunId(await self._ids.take())
         new = NewRun(
             id=run_id,
@@ -154,16 +171,53 @@ class Starts:
             priority=run.priority,
             rank=rank(now, run.priority, self._ageing),
             created_at=now,
-            queued_at=None if parked else now,
+            queued_at=now if state is RunState.QUEUED else None,
             input=raw,
             level=run.level + 1,
             restarted_from=run.id,
             trigger=Trigger.RESTART,
             started_by=how.by,
             callbacks=await self._callbacks.copies(company, run.id, run_id),
+            preparation=preparation,
         )
         await self._insert(company, [new], None)
+        if fetched := references_in(raw):
+            # They were fetched for the run before, and are to stay for as long as this one does.
+            await self._store.preparations.adopt(company.id, new.id, list(fetched))
         return new.id
+
+    def _preparation(
+        self, shape: Shape, raw: bytes, *, parked: bool = False, allowed: tuple[str, ...] = ()
+    ) -> NewPreparation | None:
+        """What to do before a run with this input is queued; raises InputRefused for addresses that
+        may not be visited.
+        """
+        addresses = shape.addresses_in(raw)
+        if not addresses:
+            return None
+        problems = [*self._wrong(addresses, Allowances.read(allowed))]
+        if len(addresses) > MOST_ADDRESSES:
+            seen = f"{len(addresses)} files by address"
+            problems = [FieldProblem(field="input", seen=seen, allowed=f"at most {MOST_ADDRESSES}")]
+        if problems:
+            raise InputRefused(problems)
+        return NewPreparation(
+            parked=parked,
+            allowed=allowed,
+            holder=self._store.incarnation,
+            until=self._clock.now() + HELD_FOR,
+        )
+
+    def _wrong(
+        self, addresses: Sequence[FileAddress], allowed: Allowances
+    ) -> Iterator[FieldProblem]:
+        for address in addresses:
+            try:
+                self.judge(read_address(address.url), allowed)
+            except AddressRefused as refusal:
+                yield FieldProblem(
+                    field=address.path, seen=address.url[:200], allowed=refusal.detail
+                )
 
     async def _input_of(self, company: Company, run: Run) -> bytes:
         try:
@@ -181,7 +235,9 @@ class Starts:
     async def accepted(self, company: Company, task: Task, raw: bytes) -> bytes:
         """An input as the task's current version takes it, its files looked up; raises InputRefused."""
         shape = await self._directory.input_shape(task.version_id)
-        return await self._files.complete(company, shape, shape.accept(raw))
+        accepted = await self._files.complete(company, shape, shape.accept(raw))
+        self._preparation(shape, accepted)
+        return accepted
 
     async def scheduled_run(
         self,
@@ -194,7 +250,9 @@ class Starts:
     ) -> NewRun:
         """The run that a schedule starts at a fire time; the schedule's own piece inserts it."""
         self._refuse_stopped(task)
-        accepted = await self.accepted(company, task, raw)
+        shape = await self._directory.input_shape(task.version_id)
+        accepted = await self._files.complete(company, shape, shape.accept(raw))
+        preparation = self._preparation(shape, accepted)
         priority = await self._priority(company, task, priority)
         return NewRun(
             id=RunId(await self._ids.take()),
@@ -203,15 +261,16 @@ class Starts:
             task_id=task.id,
             version_id=task.version_id,
             gate_id=task.gate_id,
-            state=RunState.QUEUED,
+            state=RunState.QUEUED if preparation is None else RunState.PREPARING,
             priority=priority,
             rank=rank(due_at, priority, self._ageing),
             created_at=self._clock.now(),
             due_at=due_at,
-            queued_at=self._clock.now(),
+            queued_at=self._clock.now() if preparation is None else None,
             input=accepted,
             trigger=Trigger.SCHEDULE,
             schedule_id=schedule,
+            preparation=preparation,
         )
 
     async def _insert(
@@ -232,6 +291,8 @@ class Starts:
         self._started[company.id] = self._started.get(company.id, 0) + len(runs)
         if any(run.state is RunState.SCHEDULED for run in runs):
             self.on_scheduled()
+        if any(run.preparation is not None for run in runs):
+            self.on_preparing(runs)
         if self._watch.is_followed(company.id):
             await self._watch.changed(company.id, [run.id for run in runs])
         return Started(
@@ -270,7 +331,12 @@ class Starts:
         if request.due_at is not None:
             refuse_remote("due_at", request.due_at, now)
         is_later = request.due_at is not None and request.due_at > now
+        preparation = self._preparation(
+            shape, accepted, parked=request.parked, allowed=request.files_from
+        )
         state = _first_state(request, is_later)
+        if preparation is not None:
+            state = RunState.PREPARING
         return NewRun(
             id=run_id,
             public_id=self._clock.new_public_id(),
@@ -294,6 +360,7 @@ class Starts:
             callbacks=(
                 await self._callbacks.new(run_id, request.callbacks) if request.callbacks else ()
             ),
+            preparation=preparation,
         )
 
     async def _priority(self, company: Company, task: Task, asked: int | None) -> int:
@@ -362,6 +429,14 @@ def _first_state(request: StartRequest, is_later: bool) -> RunState:  # noqa: FB
     if request.parked:
         return RunState.PARKED
     return RunState.SCHEDULED if is_later else RunState.QUEUED
+
+
+def _nobody(runs: Sequence[NewRun]) -> None:
+    """Before anybody prepares."""
+
+
+def _anything(address: WebAddress, allowed: Allowances) -> None:
+    """Before anybody judges."""
 
 
 def _nothing() -> None:

@@ -107,7 +107,7 @@ class Watch:
         self._clock = clock
         self._peers = peers
         self._sequence = 0
-        self.on_ended: Callable[[Sequence[RunId]], None] | None = None
+        self.on_ended: list[Callable[[Sequence[RunId]], None]] = []
         """Called with runs that are final, whoever waits for them."""
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._followers: dict[CompanyId, list[Follower]] = {}
@@ -128,8 +128,8 @@ class Watch:
 
     def heard_ended(self, runs: Sequence[RunId]) -> None:
         """These runs are final, here or through another server."""
-        if self.on_ended is not None:
-            self.on_ended(runs)
+        for heard in self.on_ended:
+            heard(runs)
         if not self._waiters:
             return
         for run in runs:

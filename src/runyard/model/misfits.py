@@ -300,9 +300,10 @@ def _is_email(_: ValueType, value: object) -> bool:
 def _is_file(kind: ValueType, value: object) -> bool:
     if not isinstance(value, dict):
         return _is_integer(kind, value)
-    named = (value[name] for name in ("name", "content_type", "digest") if name in value)
+    named = (value[name] for name in ("url", "name", "content_type", "digest") if name in value)
     return (
-        _is_integer(kind, value.get("file"))
+        ("file" in value) != ("url" in value)
+        and _is_integer(kind, value.get("file", 0))
         and _is_integer(kind, value.get("size", 0))
         and all(isinstance(part, str) for part in named)
     )
@@ -365,7 +366,7 @@ _ALLOWED: Mapping[type[ValueType], str] = {
     Date: "a date such as 2026-01-31",
     DateTime: "a date and time with its offset, such as 2026-01-31T08:00:00Z",
     Email: "an email address",
-    FileValue: 'a file: {"file": id} or the id alone',
+    FileValue: 'a file: {"file": id}, the id alone, or {"url": "https://..."}',
     AnyValue: "any value, numbers up to 1.8e308",
     MapOf: "an object",
     Record: "an object",

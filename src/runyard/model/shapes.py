@@ -6,6 +6,7 @@ in the declared order, defaults filled in, one form per type. Only a value that 
 again, slowly, to name everything that is wrong with it (`runyard.model.misfits`).
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from runyard.model.errors import FieldProblem, InputRefused
-from runyard.model.files import FileReference
+from runyard.model.files import FileAddress, FileReference
 from runyard.model.ids import FileId
 from runyard.model.misfits import EMAIL_LENGTH, EMAIL_PATTERN, WHOLE, item_of, misfits
 from runyard.model.types import (
@@ -43,21 +44,30 @@ NO_VALUES: Final = b"{}"
 MOST_SHAPES = 4096
 """Shapes kept; beyond that the least recently used are built again."""
 
+_ADDRESS_MARK = b'"url"'
+"""Stands in every value that names a file by its address."""
+
 # These decode as decimals but are none; a value that contains one of them is looked at slowly.
 _NOT_FINITE = (b'nan"', b'infinity"')
 
 
 class _MentionedFile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file as callers may write it: its id; what else is said about it is kept as it is.
+    """A file as callers may write it: its id, or the address to fetch it from.
 
-    Whether that is true is for `Shape.with_files` to see to.
+    What else is said about it is kept as it is; whether that is true is for `Shape.with_files` to
+    see to.
     """
 
-    file: int
+    file: int | msgspec.UnsetType = msgspec.UNSET
+    url: str | msgspec.UnsetType = msgspec.UNSET
     name: str | msgspec.UnsetType = msgspec.UNSET
     content_type: str | msgspec.UnsetType = msgspec.UNSET
     size: int | msgspec.UnsetType = msgspec.UNSET
     digest: str | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if (self.file is msgspec.UNSET) == (self.url is msgspec.UNSET):
+            raise ValueError("either a file or a url")
 
 
 class Shape:
@@ -101,12 +111,48 @@ class Shape:
             return ()
         found: list[FileId] = []
 
-        def note(_: str, file_id: FileId) -> FileId:
-            found.append(file_id)
-            return file_id
+        def note(_: str, mentioned: Any) -> None:  # noqa: ANN401 - any JSON
+            if (file_id := _id_of(mentioned)) is not None:
+                found.append(file_id)
 
         _replace_files(self.fields, msgspec.json.decode(raw), note)
         return tuple(found)
+
+    def addresses_in(self, raw: bytes) -> tuple[FileAddress, ...]:
+        """The files that this (accepted) value names by address, in order.
+
+        Costs nothing when the fields have no files.
+        """
+        if not self._has_files or _ADDRESS_MARK not in raw:
+            return ()
+        found: list[FileAddress] = []
+
+        def note(path: str, mentioned: Any) -> None:  # noqa: ANN401 - any JSON
+            if (address := _address_of(path, mentioned)) is not None:
+                found.append(address)
+
+        _replace_files(self.fields, msgspec.json.decode(raw), note)
+        return tuple(found)
+
+    def refuse_addresses(self, raw: bytes) -> None:
+        """Raise InputRefused when this (accepted) value names files by address where none is fetched."""
+        if addresses := self.addresses_in(raw):
+            raise InputRefused(
+                [
+                    FieldProblem(field=a.path, seen=f"the address {a.url[:200]}", allowed="a file")
+                    for a in addresses
+                ]
+            )
+
+    def with_fetched(self, raw: bytes, files: Mapping[int, FileReference]) -> bytes:
+        """This (accepted) value with the files that were fetched, by the place of their address."""
+        places = itertools.count()
+
+        def fill(path: str, mentioned: Any) -> Any:  # noqa: ANN401 - any JSON
+            is_address = _address_of(path, mentioned) is not None
+            return files[next(places)] if is_address else mentioned
+
+        return msgspec.json.encode(_replace_files(self.fields, msgspec.json.decode(raw), fill))
 
     def with_files(self, raw: bytes, files: Mapping[FileId, FileReference]) -> bytes:
         """This (accepted) value with each file's full form; raises InputRefused for unknown ids."""
@@ -114,7 +160,9 @@ class Shape:
             return raw
         unknown: list[FieldProblem] = []
 
-        def fill(path: str, file_id: FileId) -> FileReference | None:
+        def fill(path: str, mentioned: Any) -> Any:  # noqa: ANN401 - any JSON
+            if (file_id := _id_of(mentioned)) is None:
+                return mentioned
             known = files.get(file_id)
             if known is None:
                 allowed = "the id of a file that exists"
@@ -226,13 +274,30 @@ def _parts(kind: ValueType) -> Iterator[ValueType]:
             pass
 
 
-_Replace = Callable[[str, FileId], Any]
+_Replace = Callable[[str, Any], Any]
+
+
+def _id_of(mentioned: Any) -> FileId | None:  # noqa: ANN401 - any JSON
+    """The id that a mentioned file has; None for one that is only an address."""
+    found = mentioned.get("file") if isinstance(mentioned, dict) else mentioned
+    return None if found is None else FileId(found)
+
+
+def _address_of(path: str, mentioned: Any) -> FileAddress | None:  # noqa: ANN401 - any JSON
+    if not isinstance(mentioned, dict) or "url" not in mentioned:
+        return None
+    return FileAddress(
+        path=path,
+        url=mentioned["url"],
+        name=mentioned.get("name"),
+        content_type=mentioned.get("content_type"),
+    )
 
 
 def _replace_files(
     fields: tuple[Field, ...], value: Mapping[str, Any], replace: _Replace, path: str = ""
 ) -> dict[str, Any]:
-    """The value of these fields with whatever `replace` gives for (path, id) of each file."""
+    """The value of these fields with whatever `replace` gives for each mentioned file and where it is."""
     types = {field.name: field.type for field in fields}
     return {
         name: _replaced(types[name], part, replace, f"{path}.{name}" if path else name)
@@ -245,7 +310,7 @@ def _replaced(kind: ValueType, value: Any, replace: _Replace, path: str) -> Any:
         return None
     match kind:
         case FileValue():
-            return replace(path, value["file"] if isinstance(value, dict) else value)
+            return replace(path, value)
         case Nullable(item):
             return _replaced(item, value, replace, path)
         case ListOf() | Table():

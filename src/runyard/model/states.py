@@ -40,6 +40,8 @@ class Cause(StrEnum):
     """What moves a run to another state. Those of the second group are recorded on final runs."""
 
     PREPARED = "prepared"
+    PREPARED_PARKED = "prepared_parked"
+    PREPARED_POSTPONED = "prepared_postponed"
     DUE = "due"
     CLAIMED = "claimed"
     RECALLED = "recalled"

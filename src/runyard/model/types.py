@@ -18,7 +18,8 @@ the way in are named beside it where they are wider.
     DateTime       "2026-01-31T08:00:00+01:00" or "...Z"; without an offset it is refused
     Email          string holding one address
     FileValue      {"file": 17, "name", "content_type", "size", "digest"}; 17 or {"file": 17} is
-                   accepted, the server fills in the rest
+                   accepted, the server fills in the rest; so is {"url": "https://...", "name",
+                   "content_type"} in an input, which the server fetches before the run is queued
     ListOf         array
     MapOf          object with any names
     Table          array of objects that all have the table's columns (any, if it names none)

@@ -9,7 +9,7 @@ no second try changes, or an OutboundFailed, which one may.
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,6 +17,8 @@ from runyard.model.errors import OutboundFailed
 from runyard.outbound.addresses import Allowances, WebAddress
 
 MEBIBYTE = 1024 * 1024
+NO_MORE: Final = Allowances()
+"""Nothing beside what the operator allows everybody."""
 
 
 class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     limits: OutboundLimits = OutboundLimits()
-    allowed: Allowances = Allowances()
+    allowed: Allowances = NO_MORE
     """What this request may visit beside what the operator allows everybody."""
 
 
@@ -79,7 +81,7 @@ class OutboundStream(Protocol):
 class Outbound(Protocol):
     """Sends requests out of Runyard."""
 
-    def refuse(self, address: WebAddress) -> None:
+    def refuse(self, address: WebAddress, allowed: Allowances = NO_MORE) -> None:
         """Raise AddressRefused where the address itself shows that it may not be visited. Names are
         judged when they are looked up."""
 
@@ -93,7 +95,7 @@ class Outbound(Protocol):
 class Nowhere:
     """Sends nothing: for an engine that has no way out."""
 
-    def refuse(self, address: WebAddress) -> None:
+    def refuse(self, address: WebAddress, allowed: Allowances = NO_MORE) -> None:
         """Nothing is refused beforehand: it may leave through another server."""
 
     async def send(self, request: OutboundRequest) -> OutboundAnswer:

@@ -16,7 +16,7 @@ import httpcore
 
 from runyard.model.errors import OutboundFailed
 from runyard.outbound.addresses import Allowances, WebAddress, read_redirect
-from runyard.outbound.base import OutboundAnswer, OutboundLimits, OutboundRequest
+from runyard.outbound.base import NO_MORE, OutboundAnswer, OutboundLimits, OutboundRequest
 from runyard.outbound.connections import Connections
 from runyard.outbound.guard import GuardedNetwork, refuse
 from runyard.outbound.names import Names, SystemNames
@@ -68,10 +68,10 @@ class OutboundClient:
         if self._kept is not None:
             await self._kept.close()
 
-    def refuse(self, address: WebAddress) -> None:
+    def refuse(self, address: WebAddress, allowed: Allowances = NO_MORE) -> None:
         """Raise AddressRefused where the address itself shows that it may not be visited."""
         if (found := address.literal) is not None:
-            refuse(found, address.host, address.port, self._allowed)
+            refuse(found, address.host, address.port, self._allowed + allowed)
 
     async def send(self, request: OutboundRequest) -> OutboundAnswer:
         """Send it and read the whole answer."""

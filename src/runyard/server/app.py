@@ -215,6 +215,7 @@ def engine_settings(settings: Settings, local: str) -> EngineSettings:
         address=settings.peer_url or local,
         lease=settings.lease,
         ageing=settings.ageing,
+        file_limit=settings.file_limit,
         master_key=read_master_key(settings.master_key or settings.data / MASTER_KEY_FILE),
         login_idle=settings.login_idle,
         login_lasting=settings.login_lasting,

@@ -62,6 +62,7 @@ from runyard.stores.listing import Position as Position
 from runyard.stores.listing import RunFilter as RunFilter
 from runyard.stores.outbox import Callbacks, NewCallback
 from runyard.stores.peering import Peering
+from runyard.stores.preparing import NewPreparation, Preparations, Prepared
 
 INLINE_LIMIT = 32 * 1024
 """Values up to this many bytes stand in the database; larger ones in the blob store."""
@@ -106,6 +107,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
     """What its starter wants to be remembered."""
     callbacks: tuple[NewCallback, ...] = ()
+    preparation: NewPreparation | None = None
+    """For runs in state preparing."""
 
 
 class StartKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -381,6 +384,9 @@ class Runs(Protocol):
 
     async def move(self, moves: Sequence[Move]) -> list[Run]:
         """Change states; answers the changed runs as they are now."""
+
+    async def end_preparing(self, move: Move, prepared: Prepared) -> Run | None:
+        """Move a run out of preparing, with its input or error; None when it is not preparing."""
 
     async def clean(
         self, company: CompanyId, gate: GateId, at: datetime, limit: int
@@ -840,6 +846,9 @@ class Files(Protocol):
     async def has_blob(self, company: CompanyId, digest: str) -> bool:
         """Whether a bundle or a file of the company is this blob."""
 
+    async def fetched_for(self, company: CompanyId, run: RunId) -> list[StoredFile]:
+        """Files that were fetched for a run's input, by the place of their address."""
+
     async def list(self, company: CompanyId, limit: int) -> list[StoredFile]:
         """Newest first."""
 
@@ -912,6 +921,7 @@ class Store(Protocol):
     logs: Logs
     files: Files
     callbacks: Callbacks
+    preparations: Preparations
     allocations: Allocations
     calls: Calls
     blobs: Blobs

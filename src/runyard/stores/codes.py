@@ -37,6 +37,8 @@ CAUSE_CODES: Mapping[Cause, int] = {
     Cause.PARKED: 8,
     Cause.RELEASED: 9,
     Cause.POSTPONED: 10,
+    Cause.PREPARED_PARKED: 11,
+    Cause.PREPARED_POSTPONED: 12,
     Cause.RETURNED: 20,
     Cause.RETURNED_NOTHING: 21,
     Cause.RETURNED_WITH_ERRORS: 22,

@@ -2,10 +2,14 @@
 
 import pytest
 
-from tests.dialects.native.conftest import Place, answer_to_announcement
+from runyard.model.types import Field, FileValue
+from tests.dialects.native.conftest import ZIP, Place, answer_to_announcement
+from tests.support.receiver import Exchange, receiving
+from tests.support.server import a_declaration
 
 FILES = "/files"
 TEXT = {"content-type": "text/csv"}
+SCAN = Field(name="scan", parameter="scan", type=FileValue())
 
 
 async def uploaded(place: Place, content: bytes = b"0123456789", name: str = "a.csv") -> int:
@@ -177,3 +181,58 @@ async def test_a_file_beyond_the_limit_is_refused_before_it_is_read(place: Place
     answer = await answer_to_announcement(place, f"{FILES}?name=big", "text/csv", size)
 
     assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_a_file_by_address_is_fetched_and_reaches_the_run(place: Place) -> None:
+    async def contents(exchange: Exchange) -> None:
+        await exchange.answer(body=b"fetched", Content_Type="text/plain")
+
+    place.worker.finds = [a_declaration("Scan", inputs=(SCAN,))]
+    deployed = await place.acme.post("/bundles?name=scans", content=b"zip", headers=ZIP)
+    assert deployed.status_code == 201, deployed.text
+    async with receiving(contents) as receiver:
+        body = {"task": "Scan", "input": {"scan": {"url": f"{receiver.url}/a.txt"}}}
+        started = await place.acme.post("/runs", json=body)
+        assert (started.status_code, started.json()["state"]) == (201, "preparing")
+        run = started.json()["id"]
+        await place.worker.ends(run)
+        ended = (await place.acme.get(f"/runs/{run}/wait")).json()
+
+    scan = ended["input"]["scan"]
+    content = await place.acme.get(f"/files/{scan['file']}/content")
+    assert (scan["name"], content.text) == ("a.txt", "fetched")
+    assert (await place.acme.get(f"/runs/{run}/files")).json()["items"] == []
+
+
+async def test_a_file_that_cannot_be_fetched_ends_the_run(place: Place) -> None:
+    async def missing(exchange: Exchange) -> None:
+        await exchange.answer("404 Not Found")
+
+    place.worker.finds = [a_declaration("Scan", inputs=(SCAN,))]
+    deployed = await place.acme.post("/bundles?name=scans", content=b"zip", headers=ZIP)
+    assert deployed.status_code == 201, deployed.text
+    async with receiving(missing) as receiver:
+        body = {"task": "Scan", "input": {"scan": {"url": receiver.url}}}
+        run = (await place.acme.post("/runs", json=body)).json()["id"]
+        ended = (await place.acme.get(f"/runs/{run}/wait")).json()
+
+    assert (ended["state"], ended["cause"]) == ("failed", "input_invalid")
+    assert ended["error"]["message"] == f"scan: {receiver.url} answers 404"
+    lines = (await place.acme.get(f"/runs/{run}/logs")).json()["lines"]
+    assert lines[-1]["text"] == ended["error"]["message"]
+    assert lines[-1]["level"] == "error"
+
+
+async def test_a_private_address_is_refused_at_once(place: Place) -> None:
+    place.worker.finds = [a_declaration("Scan", inputs=(SCAN,))]
+    deployed = await place.acme.post("/bundles?name=scans", content=b"zip", headers=ZIP)
+    assert deployed.status_code == 201, deployed.text
+
+    body = {"task": "Scan", "input": {"scan": {"url": "http://10.0.0.1/"}}}
+    answer = await place.acme.post("/runs", json=body)
+
+    assert answer.status_code == 400
+    [problem] = answer.json()["problems"]
+    assert problem["field"] == "scan"
+    assert "rule: private" in problem["allowed"]
+    assert "allow_outbound" in problem["allowed"]

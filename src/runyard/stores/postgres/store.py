@@ -37,6 +37,7 @@ from runyard.stores.postgres.readers import Readers
 from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
+from runyard.stores.preparing import Preparations
 from runyard.stores.queries import load_queries
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
@@ -47,6 +48,7 @@ from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
 from runyard.stores.tables.pieces import Statement, a_piece
+from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable
 from runyard.stores.tables.tasks import TaskTable
@@ -99,6 +101,7 @@ class PostgresStore:
         self.files: Files = FileTable(db)
         self.peering: Peering | None = peering
         self.callbacks: Callbacks = CallbackTable(db)
+        self.preparations: Preparations = PreparationTable(db)
         self.allocations: Allocations = AllocationTable(db)
         self.calls: Calls = CallTable(db, self.blobs)
 

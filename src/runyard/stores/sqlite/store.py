@@ -33,6 +33,7 @@ from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
 from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
+from runyard.stores.preparing import Preparations
 from runyard.stores.queries import Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
@@ -45,6 +46,7 @@ from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
 from runyard.stores.tables.pieces import Statement, a_piece
+from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable
 from runyard.stores.tables.tasks import TaskTable
@@ -87,6 +89,7 @@ class SqliteStore:
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
         self.callbacks: Callbacks = CallbackTable(db)
+        self.preparations: Preparations = PreparationTable(db)
         self.allocations: Allocations = AllocationTable(db)
         self.calls: Calls = CallTable(db, self.blobs)
 

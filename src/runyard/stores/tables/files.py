@@ -26,6 +26,7 @@ class FileTable:
             file.size,
             file.digest,
             micros(file.created_at),
+            file.place,
         )
         await self._db.write(a_piece(WriteClass.START, Statement("insert_file", (row,))))
 
@@ -49,6 +50,11 @@ class FileTable:
         row = await self._db.one("company_has_blob", company_id=company, digest=digest)
         return row is not None and bool(row[0])
 
+    async def fetched_for(self, company: CompanyId, run: RunId) -> list[StoredFile]:
+        """Files that were fetched for a run's input, by the place of their address."""
+        rows = await self._db.all("files_fetched_for", company_id=company, run_id=run)
+        return [_file_from(row) for row in rows]
+
     async def list(self, company: CompanyId, limit: int) -> list[StoredFile]:
         """Newest first."""
         rows = await self._db.all("list_files", company_id=company, limit=limit)
@@ -65,4 +71,5 @@ def _file_from(row: Row) -> StoredFile:
         size=row[5],
         digest=row[6],
         created_at=instant(row[7]),
+        place=row[8],
     )

@@ -56,8 +56,10 @@ from runyard.stores.codes import (
     state_mask,
 )
 from runyard.stores.filters import Listing, listing_of
+from runyard.stores.preparing import Prepared
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
+from runyard.stores.tables.preparations import preparation_statements
 from runyard.stores.tables.totals import Totals
 from runyard.stores.tables.values import are_inline, keep_value, load_value
 
@@ -177,6 +179,25 @@ class RunTable:
             statements.append(Statement("insert_change", recorded, follows=0))
         piece = a_piece(WriteClass.OUTCOME, *statements, size=_ROW_SIZE * len(rows))
         return self._moved(self._enqueue(piece))
+
+    async def end_preparing(self, move: Move, prepared: Prepared) -> Run | None:
+        """Move a run out of preparing, with its input or error."""
+        statements = [Statement("move_run", [_move_row(move)])]
+        size = 2 * _ROW_SIZE
+        if prepared.input is not None:
+            value, digest = await keep_value(self._blobs, prepared.input)
+            size += len(value or b"")
+            statements.append(Statement("replace_input", [(move.run_id, value, digest)], follows=0))
+        if prepared.error is not None:
+            row = (move.run_id, None, None, _encode(prepared.error))
+            statements.append(Statement("insert_output", [row], follows=0))
+        if move.is_recorded:
+            statements.append(Statement("insert_change", [_change_row(move)], follows=0))
+        statements.append(Statement("delete_preparation", [(move.run_id,)]))
+        moved = await self._moved(
+            self._db.write(a_piece(WriteClass.OUTCOME, *statements, size=size))
+        )
+        return moved[0] if moved else None
 
     async def _moved(self, answers: "asyncio.Future[list[Answer]]") -> list[Run]:
         return [run_from(row) for row in (await answers)[0]]
@@ -489,6 +510,7 @@ _DELETIONS = (
     "delete_start_keys",
     "delete_files_of_run",
     "delete_callbacks",
+    "delete_preparation",
 )
 
 
@@ -529,7 +551,7 @@ def start_piece(runs: Sequence[NewRun], inputs: Sequence[Columns], key: StartKey
     )
     if changes := [_start_change(run) for run in runs if run.note or run.state is RunState.PARKED]:
         statements = (*statements, Statement("insert_change", changes))
-    statements += callback_statements(runs)
+    statements += callback_statements(runs) + preparation_statements(runs)
     if key is not None:
         row = (
             key.company_id,

@@ -13,6 +13,7 @@ from runyard.stores.codes import (
     micros_or_none,
 )
 from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.preparations import preparation_statements
 from runyard.stores.tables.runs import run_row
 from runyard.stores.tables.values import keep_value
 
@@ -91,6 +92,7 @@ class ScheduleTable:
             value, digest = await keep_value(self._blobs, run.input)
             statements.append(Statement("insert_run", (run_row(run),)))
             statements.append(Statement("insert_input", ((run.id, value, digest),)))
+            statements += preparation_statements([run])
             size = len(value or b"")
         return await self._changed(*statements, size=size)
 

@@ -237,6 +237,10 @@ UNION ALL
 SELECT 'R2', id, 'queued without the instant it was queued at'
   FROM runs WHERE state = 3 AND queued_at IS NULL
 UNION ALL
+SELECT 'R2', runs.id, 'preparing, but nobody prepares it'
+  FROM runs LEFT JOIN preparations ON preparations.run_id = runs.id
+ WHERE runs.state = 1 AND preparations.run_id IS NULL
+UNION ALL
 SELECT 'R2', runs.id, 'running without a live session'
   FROM runs LEFT JOIN sessions ON sessions.id = runs.session_id
  WHERE runs.state = 4
