@@ -335,6 +335,21 @@ async def test_a_pause_is_answered_once_a_cut_off_worker_is_back(
     assert not any(isinstance(frame, frames.Assignments) for frame in member.line.heard)
 
 
+async def test_a_clean_finds_what_is_on_its_way_back_into_the_queue(
+    door: Doorway, member: Member
+) -> None:
+    """R6"""
+    run = await door.yard.a_run()
+    await member.assigned()
+    await member.is_cut_off()
+
+    await member.comes_back(capacity=0)
+    cleaned = await door.yard.engine.tasks.clean(door.yard.company, "Work")
+
+    assert cleaned == [run.id]
+    assert (await door.yard.run(run)).cause is Cause.CANCELLED
+
+
 async def test_a_step_said_again_is_recorded_once(door: Doorway, member: Member) -> None:
     """R5"""
     await door.yard.a_run()

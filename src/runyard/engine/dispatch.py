@@ -64,6 +64,8 @@ class Dispatcher:
         self._next_token = (store.incarnation << TOKEN_BITS) + 1
         self._wakeup = asyncio.Event()
         self._barriers: list[asyncio.Event] = []
+        self._in_transit: set[asyncio.Event] = set()
+        """Runs on their way back into the queue."""
         self._is_turning = False
         self._unanswered = 0
         """Claims under way whose answer is not known yet."""
@@ -122,11 +124,23 @@ class Dispatcher:
                 self.notice(gate_id, gate.company_id)
 
     async def barrier(self) -> None:
-        """Return once every claim that was under way has reached its session."""
+        """Return once every claim that was under way has reached its session, and every run that was
+        on its way back is in the queue again.
+        """
         if self._is_turning:
             turn_over = asyncio.Event()
             self._barriers.append(turn_over)
             await turn_over.wait()
+        for arrived in tuple(self._in_transit):
+            await arrived.wait()
+
+    def set_out(self) -> asyncio.Event:
+        """Runs leave their session now, and `hand_back` will be told so: until then they are found
+        nowhere, and whoever looks for all of them waits at the barrier.
+        """
+        arrived = asyncio.Event()
+        self._in_transit.add(arrived)
+        return arrived
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
@@ -371,10 +385,20 @@ class Dispatcher:
             for version, company in unknown.items()
         ]
 
-    async def hand_back(self, runs: Sequence[HeldRun | LeasedRun]) -> None:
-        """Put claimed runs that never began back into the queue, at their old places."""
-        moves = [back_in_queue(held, self._clock.now()) for held in runs]
-        await until_done(self._clock, "hand runs back", lambda: self._store.runs.move(moves))
+    async def hand_back(
+        self, runs: Sequence[HeldRun | LeasedRun], arrived: asyncio.Event | None = None
+    ) -> None:
+        """Put claimed runs that never began back into the queue, at their old places.
+
+        `arrived`: from `set_out`, when they have left their session before.
+        """
+        arrived = arrived or self.set_out()
+        try:
+            moves = [back_in_queue(held, self._clock.now()) for held in runs]
+            await until_done(self._clock, "hand runs back", lambda: self._store.runs.move(moves))
+        finally:
+            self._in_transit.discard(arrived)
+            arrived.set()
         for held in runs:
             self.notice(held.gate_id, held.company_id)
 

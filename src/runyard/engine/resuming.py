@@ -49,6 +49,8 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     """Had not begun and never will there."""
     unbegun: tuple[HeldRun, ...]
     """Those of them that nobody else puts back into the queue."""
+    arrived: asyncio.Event | None = None
+    """Set once these are there."""
 
 
 class Resuming:
@@ -140,12 +142,13 @@ class Resuming:
         self._attempts.lost(session, lost)
         for held in lost:
             session.held.pop(held.run_id, None)
-        return Reconciled(void=void, gone=gone, unbegun=tuple(unbegun))
+        arrived = self._dispatcher.set_out() if unbegun else None
+        return Reconciled(void=void, gone=gone, unbegun=tuple(unbegun), arrived=arrived)
 
     async def put_back(self, reconciled: Reconciled) -> None:
         """Put what never reached the worker, or never began there, back into the queue."""
         if reconciled.unbegun:
-            await self._dispatcher.hand_back(reconciled.unbegun)
+            await self._dispatcher.hand_back(reconciled.unbegun, reconciled.arrived)
 
     async def let_go(self) -> list[Session]:
         """Sessions that were cut off here and have a successor elsewhere; they are forgotten."""
