@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -110,6 +110,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
     if settings.database is not None and urlsplit(settings.database).password:
         hide_arguments()
     forbid_inspection()
+    remote_api = integray_api(settings)  # before anything is opened: its profile may not fit
     prepare_folder(settings.data)
     async with contextlib.AsyncExitStack() as opened:
         opened.enter_context(sending_events_to(printing(settings.log_format)))
@@ -127,7 +128,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         house = furnished(engine, settings, settings.public_url or local)
         opened.push_async_callback(house.forwarding.close)
         gateway = await opened.enter_async_context(Gateway(engine))
-        app = all_doors(house, gateway, integray.RemoteApi(integray_options(settings)))
+        app = all_doors(house, gateway, remote_api)
         await opened.enter_async_context(answering(app, settings, listening))
         write_private(settings.data / ADDRESS_FILE, local)
         emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
@@ -242,14 +243,21 @@ def furnished(engine: Engine, settings: Settings, public_url: str) -> House:
     )
 
 
-def integray_options(settings: Settings) -> Options:
-    """How the operator wants the Integray dialect; raises InputRefused for a profile that is unfit."""
-    return Options(
+def integray_api(settings: Settings) -> integray.RemoteApi:
+    """The Integray dialect as the operator wants it; raises InputRefused for an unfit profile."""
+    options = Options(
         kill_status=settings.integray_kill_status,  # type: ignore[arg-type]
         clean_mode=settings.integray_clean_mode,  # type: ignore[arg-type]
         not_runnable=settings.integray_not_runnable,  # type: ignore[arg-type]
         profile=integray.profile_from(settings.integray_profile),
     )
+    found = integray.RemoteApi(options)
+    if found.prefix in {NATIVE, WORKERS, ASSETS, CONSOLE}:
+        allowed = "an address at which nothing else answers"
+        raise InputRefused(
+            [FieldProblem(field="integray_profile: base", seen=found.prefix, allowed=allowed)]
+        )
+    return found
 
 
 def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) -> App:
@@ -263,18 +271,8 @@ def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) ->
         **automation_anywhere_doors(house),
         **reference_doors(house, (*REFERENCES, remote_api.reference)),
     }
-    refuse_taken(remote_api.prefix, doors)
     doors[remote_api.prefix] = remote_api.door(house)
     return Dispatcher(doors, elsewhere=Door(house, "", PROBES))
-
-
-def refuse_taken(prefix: str, doors: Mapping[str, App]) -> None:
-    """Raise InputRefused when a profile wants a dialect where another door is."""
-    if prefix in doors:
-        allowed = "an address at which nothing else answers"
-        raise InputRefused(
-            [FieldProblem(field="integray_profile: base", seen=prefix, allowed=allowed)]
-        )
 
 
 @asynccontextmanager

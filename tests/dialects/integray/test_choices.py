@@ -13,6 +13,7 @@ from runyard.model.errors import InputRefused
 from runyard.model.types import Field, Text
 from runyard.server.settings import SettingsRefused, read_settings
 from tests.dialects.integray.conftest import Place, a_bundle_of_bytes, controlled, remote
+from tests.support.house import runyard
 from tests.support.server import HandWorker, a_declaration, running_server
 
 PROFILE = {
@@ -136,11 +137,23 @@ def test_a_profile_that_does_not_fit_is_refused(
     assert named in refused.value.detail
 
 
-def test_a_profile_on_the_address_of_another_door_is_refused(tmp_path: Path) -> None:
-    from runyard.server.app import refuse_taken
+@pytest.mark.parametrize(
+    ("base", "allowed"),
+    [("remote", "a path such as /api/remote"), ("/runyard/v1", "at which nothing else answers")],
+)
+def test_a_server_does_not_start_with_a_profile_that_does_not_fit(
+    memory_path: Path, tmp_path: Path, base: str, allowed: str
+) -> None:
+    profile = written(tmp_path, {"base": base})
 
-    with pytest.raises(InputRefused, match="/runyard/v1"):
-        refuse_taken("/runyard/v1", {"/runyard/v1": None})  # type: ignore[dict-item]
+    refused = runyard(
+        "serve", "--data", str(memory_path), "--port", "0", RUNYARD_INTEGRAY_PROFILE=str(profile)
+    )
+
+    assert refused.returncode != 0
+    assert f"integray_profile: base: {base}; allowed:" in " ".join(refused.stderr.split())
+    assert allowed in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize(
