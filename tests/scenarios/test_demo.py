@@ -16,6 +16,7 @@ CHAPTERS = (
     "Zip code",
     "CSV report",
     "Meter readings",
+    "Another system",
     "Wrong input",
     "A failing run",
     "Why is it waiting?",
@@ -37,6 +38,9 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "found city='Fort Worth'" in told.stdout
     assert "| South | 40 | 28,849.43 |" in told.stdout
     assert "Attempt 1 failed" in told.stdout
+    assert "orders: fetched orders.csv" in told.stdout
+    assert '"type": "run.completed"' in told.stdout
+    assert "The signature holds" in told.stdout
     assert "no place in the United States has the zip code 00000" in told.stdout
     assert "did you mean orders?" in told.stdout
     assert "orchestrator_paused" in told.stdout

@@ -14,6 +14,7 @@ from runyard.cli.exits import DONE, Misused
 from runyard.cli.output import console
 
 if TYPE_CHECKING:
+    from runyard.cli.demo_outside import Outside
     from runyard.server.app import Server
     from runyard.server.settings import Settings
 
@@ -49,18 +50,21 @@ def demo(
 
     if not examples.is_dir():
         raise Misused(f"There are no examples at {examples}: start the demo in a checkout.")
-    with _folder(data) as folder:
-        return uvloop.run(_shown(_settings(folder, port), examples, leave=leave))
+    from runyard.cli.demo_outside import Outside
+
+    with _folder(data) as folder, Outside(examples / "data") as outside:
+        settings = _settings(folder, port, outside.allowance)
+        return uvloop.run(_shown(settings, examples, outside, leave=leave))
 
 
-async def _shown(settings: "Settings", examples: Path, *, leave: bool) -> int:
+async def _shown(settings: "Settings", examples: Path, outside: "Outside", *, leave: bool) -> int:
     from runyard.cli.demo_story import Story
     from runyard.cli.joined import open_runyard
     from runyard.cli.stopping import stop_signals
 
     with stop_signals() as stopping:
         async with open_runyard(settings) as server:
-            story = Story(server.url, settings.data, examples)
+            story = Story(server.url, settings.data, examples, outside)
             is_told = await stopping.in_thread(story.tell)
             if is_told and not leave:
                 await _invite(server)
@@ -80,11 +84,12 @@ async def _invite(server: "Server") -> None:
     console().print("Ctrl-C stops it and removes its data.")
 
 
-def _settings(folder: Path, port: int) -> "Settings":
+def _settings(folder: Path, port: int, allowed: str) -> "Settings":
     from runyard.server.settings import read_settings
 
+    given = {"data": folder, "host": HOST, "port": _free_port(port), "allow_outbound": allowed}
     # The demo is the same for everybody: nothing of it comes from the environment.
-    return read_settings({"data": folder, "host": HOST, "port": _free_port(port)}, {})
+    return read_settings(given, {})
 
 
 def _free_port(wanted: int) -> int:

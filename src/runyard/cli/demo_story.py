@@ -11,6 +11,7 @@ from msgspec import UNSET
 from rich.rule import Rule
 from rich.text import Text
 
+from runyard.cli.demo_outside import Outside, is_signed
 from runyard.cli.deploy import print_report
 from runyard.cli.following import follow
 from runyard.cli.output import console, print_table, readable_json
@@ -35,10 +36,11 @@ class WrongEnding(RunyardError):
 class Story:
     """Drives a fresh server through its first hour, and shows all of it."""
 
-    def __init__(self, url: str, data: Path, examples: Path) -> None:
+    def __init__(self, url: str, data: Path, examples: Path, outside: Outside) -> None:
         self._url = url
         self._data = data
         self._examples = examples
+        self._outside = outside
         self._token = (data / "admin.token").read_text().strip()
 
     def tell(self) -> None:
@@ -49,6 +51,7 @@ class Story:
             self._look_up(client)
             self._report(client)
             self._read_meters(client)
+            self._deal_with_others(client)
             self._refuse(client)
             failed = self._fail(client)
             self._hold(client)
@@ -89,6 +92,28 @@ class Story:
         run = self._ended(client, METER_READINGS, {}, RunState.COMPLETED)
         if run.attempt < 2:
             raise WrongEnding("the first attempt should have failed")
+
+    def _deal_with_others(self, client: Client) -> None:
+        allowed = f"This server may visit it: serve --allow-outbound {self._outside.allowance}"
+        chapter(
+            "Another system", f"A file comes from it, and it is told when all is done. {allowed}"
+        )
+        started = client.start(
+            CSV_REPORT,
+            {"orders": {"url": f"{self._outside.url}/orders.csv"}},
+            callbacks=[f"{self._outside.url}/ended"],
+        )
+        follow(client, started.id, console())
+        _require(client.run(started.id), RunState.COMPLETED)
+        told = self._outside.wait()
+        if told is None or not is_signed(client.callback_secret().secret, *told):
+            raise WrongEnding("the other system should have been told, with a signature")
+        headers, body = told
+        console().print(Text(f"POST {self._outside.url}/ended", "bold"))
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+            console().print(Text(f"{name}: {headers[name]}", "dim"))
+        _print_body(body.decode())
+        console().print("The signature holds (docs/callbacks.md).", style="cyan")
 
     def _refuse(self, client: Client) -> None:
         chapter("Wrong input", "Everything that is wrong is said at once; no run begins.")
