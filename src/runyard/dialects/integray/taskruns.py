@@ -215,7 +215,7 @@ class TaskRuns:
         run = await the_run(request, request.company)
         patience = timedelta(seconds=query.timeout)
         waited = await request.engine.runs.wait(request.company, str(run.id), patience)
-        if await token_of(request) != request.token:  # it may have been revoked meanwhile
+        if (await token_of(request)).id != request.token.id:  # it may have been revoked meanwhile
             raise Unauthenticated
         return await self._answer(request, waited)
 
