@@ -23,12 +23,11 @@ from runyard.protocol.frames import (
     Warm,
     Warmed,
 )
-from runyard.worker.child import STREAMS, Child
+from runyard.worker.child import Child
 from runyard.worker.clock import instant, not_later, wall
 from runyard.worker.crews import Crew
 from runyard.worker.endings import end_of_child
 from runyard.worker.execution import Ending, Execution
-from runyard.worker.logbook import LineSplitter
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     INLINE_LIMIT,
@@ -50,6 +49,7 @@ from runyard.worker.packets import (
 )
 from runyard.worker.parcels import Parcels
 from runyard.worker.pool import FAILED_STARTS, MOST_COUNTED, output_of, placed
+from runyard.worker.printing import Prints
 from runyard.worker.reports import Reports
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.supplies import NotSupplied, Supplies
@@ -82,7 +82,7 @@ class Calls:
         """Those that will, once they are complete."""
         self._crew_of: dict[Child, Crew] = {}
         self._held: dict[int, tuple[Execution, Crew]] = {}
-        self._splitters: dict[tuple[int, LogLevel], LineSplitter] = {}
+        self._prints = Prints()
         self._dying: dict[int, asyncio.Future[None]] = {}
         self._busy: dict[Child, None] = {}
         self._watch = Watch(
@@ -403,8 +403,7 @@ class Calls:
         finished_at = not_later(packet.finished_at)
         outcome, output = Outcome(packet.outcome), output_of(child, packet)
         child.read_streams()
-        if self._splitters:
-            self._end_of_streams(child, execution)
+        self._prints.end(child, execution)
         child.pipeline.popleft()
         child.runs += 1
         if packet.resident:
@@ -481,23 +480,9 @@ class Calls:
 
     def printed(self, child: Child, level: LogLevel, data: bytes) -> None:
         """Something was written to a child's standard streams."""
-        if not child.pipeline:
-            return  # Nobody's: written after the call that started the writer had ended.
-        key = (child.number, level)
-        splitter = self._splitters.get(key)
-        if splitter is None:
-            splitter = self._splitters[key] = LineSplitter()
-        text = splitter.feed(data)
-        if text:
-            execution = child.pipeline[0]
-            execution.logbook().add_text(text, at=wall(), level=level)
+        execution = self._prints.add(child, level, data)
+        if execution is not None:
             self._reports.lines(execution)
-
-    def _end_of_streams(self, child: Child, execution: Execution) -> None:
-        for level in STREAMS:
-            splitter = self._splitters.pop((child.number, level), None)
-            if splitter is not None and (text := splitter.rest()):
-                execution.logbook().add_text(text, at=wall(), level=level)
 
     # ------------------------------------------------------------ ends
 
@@ -571,7 +556,7 @@ class Calls:
 
     def _end_victim(self, child: Child, crew: Crew, code: int) -> None:
         execution = child.pipeline.popleft()
-        self._end_of_streams(child, execution)
+        self._prints.end(child, execution)
         self._parcels.forget(child)
         outcome, error, number = end_of_child(child, execution, code)
         self._end(execution, crew, outcome, error=error, signal=number)

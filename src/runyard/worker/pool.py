@@ -21,12 +21,11 @@ from runyard.model.ids import VersionId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease, Start
-from runyard.worker.child import STREAMS, Child
+from runyard.worker.child import Child
 from runyard.worker.clock import instant, monotonic, not_later, wall
 from runyard.worker.endings import end_of_child
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.lanes import Lane, LaneKey
-from runyard.worker.logbook import LineSplitter
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     INLINE_LIMIT,
@@ -48,6 +47,7 @@ from runyard.worker.packets import (
     encode,
 )
 from runyard.worker.parcels import Parcels
+from runyard.worker.printing import Prints
 from runyard.worker.reports import Reports
 from runyard.worker.settings import WorkerSettings
 from runyard.worker.supplies import NotSupplied, Supplies
@@ -116,7 +116,7 @@ class Pool:
         self._held: dict[int, Execution] = {}
         self._busy: dict[Child, None] = {}
         self._lane_of: dict[Child, Lane] = {}
-        self._splitters: dict[tuple[int, LogLevel], LineSplitter] = {}
+        self._prints = Prints()
         self._dying: dict[int, asyncio.Future[None]] = {}
         self._asking: dict[Child, None] = {}
         """Children that took a run so late that they wait to hear whether it may begin."""
@@ -455,7 +455,7 @@ class Pool:
         finished_at = not_later(packet.finished_at)
         end = _end_as_told(execution, packet, output_of(child, packet), finished_at)
         child.read_streams()
-        self._end_of_streams(child, execution)
+        self._prints.end(child, execution)
         child.pipeline.popleft()
         child.runs += 1
         if packet.resident:
@@ -513,25 +513,9 @@ class Pool:
 
     def printed(self, child: Child, level: LogLevel, data: bytes) -> None:
         """Something was written to a child's standard streams."""
-        if not child.pipeline:
-            return  # Nobody's: written after the run that started the writer had ended.
-        key = (child.number, level)
-        splitter = self._splitters.get(key)
-        if splitter is None:
-            splitter = self._splitters[key] = LineSplitter()
-        text = splitter.feed(data)
-        if text:
-            execution = child.pipeline[0]
-            execution.logbook().add_text(text, at=wall(), level=level)
+        execution = self._prints.add(child, level, data)
+        if execution is not None:
             self._reports.lines(execution)
-
-    def _end_of_streams(self, child: Child, execution: Execution) -> None:
-        if not self._splitters:
-            return
-        for level in STREAMS:
-            splitter = self._splitters.pop((child.number, level), None)
-            if splitter is not None and (text := splitter.rest()):
-                execution.logbook().add_text(text, at=wall(), level=level)
 
     # ------------------------------------------------------------ ends
 
@@ -650,7 +634,7 @@ class Pool:
         self._dispatch()
 
     def _end_victim(self, child: Child, execution: Execution, code: int) -> None:
-        self._end_of_streams(child, execution)
+        self._prints.end(child, execution)
         self.parcels.forget(child)
         outcome, error, number = end_of_child(child, execution, code)
         end = _end(execution, outcome, error=error, signal=number)
