@@ -61,9 +61,11 @@ MOST_HOSTS = 1_000
 LONGEST_DETAIL = 1_000
 TOLD_AT_ONCE = 500
 MOST_AWAITED = 100_000
-SHARED_LOOK = timedelta(seconds=1)
+SHARED_LOOK = timedelta(seconds=5)
+"""While runs are awaited that may end at another server, whose word of it may be lost."""
 BUSY_LOOK = timedelta(seconds=1)
-LONGEST_LOOK = timedelta(seconds=15)
+LONGEST_LOOK = timedelta(minutes=1)
+"""A server that has nothing to do asks the database no more often than that."""
 _GONE = 410
 _TOO_BUSY = frozenset({429, 503})
 

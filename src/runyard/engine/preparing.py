@@ -38,7 +38,8 @@ from runyard.telemetry import MAINTENANCE_FAILED, emit
 KEPT_EVERY = timedelta(seconds=20)
 MOST_RUNS = 128
 """Runs that one server prepares at once."""
-LONGEST_LOOK = timedelta(seconds=15)
+LONGEST_LOOK = timedelta(minutes=1)
+"""A server that has nothing to do asks the database no more often than that."""
 SPOKEN_FILES = 20
 """Up to so many files of a run each have a log line of their own; of more, every tenth part has."""
 
