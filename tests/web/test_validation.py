@@ -36,9 +36,14 @@ class Car(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ("body", "field", "seen", "allowed"),
     [
         (b"{}", "name", "nothing", "it must be given"),
-        (b'{"name":5}', "name", "5", "str"),
+        (b'{"name":5}', "name", "5", "text"),
         (b'{"name":"a","colour":"green"}', "colour", "green", "red, blue"),
-        (b'{"name":"a","wheels":[{"size":12},{"size":3}]}', "wheels[1].size", "3", "int >= 10"),
+        (
+            b'{"name":"a","wheels":[{"size":12},{"size":3}]}',
+            "wheels[1].size",
+            "3",
+            "a whole number >= 10",
+        ),
         (b'{"name":"a","wheels":[{}]}', "wheels[0].size", "nothing", "it must be given"),
         (b'{"name":"a","wheels":[{"size":12,"x":1}]}', "wheels[0].x", "an unknown name", "size"),
         (
@@ -48,9 +53,14 @@ class Car(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "name, colour, wheels, since, extra",
         ),
         (b'{"name":"a","since":"soon"}', "since", "soon", "Invalid ISO8601 duration"),
-        (b"[]", "body", "[]", "object"),
-        (b"null", "body", "null", "object"),
-        (b'{"name":["' + b"x" * 200 + b'"]}', "name", '["' + "x" * 78 + "...", "str"),
+        (b'{"name":"a","wheels":[{"size":"12"}]}', "wheels[0].size", '"12"', "a whole number"),
+        (b'{"name":"a","wheels":[{"size":"big"}]}', "wheels[0].size", "big", "a whole number"),
+        (b'{"name":"a","wheels":[{"size":""}]}', "wheels[0].size", '""', "a whole number"),
+        (b'{"name":"a","wheels":true}', "wheels", "true", "a list"),
+        (b'{"name":"a","since":5}', "since", "5", "duration or null"),
+        (b"[]", "body", "[]", "an object"),
+        (b"null", "body", "null", "an object"),
+        (b'{"name":["' + b"x" * 200 + b'"]}', "name", '["' + "x" * 78 + "...", "text"),
     ],
 )
 def test_a_value_that_does_not_fit_names_field_seen_and_allowed(
@@ -108,6 +118,16 @@ def test_query_values_become_typed_or_are_refused() -> None:
     with pytest.raises(InputRefused) as refused:
         struct_from_strings({"size": "twelve"}, Wheel)
     assert refused.value.problems[0].seen == "twelve"
+
+
+def test_a_name_where_none_is_known_is_told_so() -> None:
+    with pytest.raises(InputRefused) as refused:
+        struct_from_strings({"x": "1"}, Nothing)
+    assert refused.value.problems[0].allowed == "nothing"
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """Takes no fields."""
 
 
 class Free(msgspec.Struct):

@@ -25,6 +25,15 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 _EXPECTED = re.compile(r"^Expected (?P<allowed>.*?)(?:, got (?P<seen>.*))?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$")
+_TYPES = re.compile(r"`([^`]*)`")
+_WORDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "object": "an object",
+    "array": "a list",
+}
 _PATH_PART = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _LONGEST_SEEN = 80
 
@@ -129,13 +138,22 @@ def problem_of(
         name = unknown["field"] if field == "body" else f"{field}.{unknown['field']}"
         return FieldProblem(field=name, seen="an unknown name", allowed=_names_at(shape, path))
     expected = _EXPECTED.match(what)
-    allowed = expected["allowed"].replace("`", "") if expected else what
+    allowed = _TYPES.sub(_in_words, expected["allowed"]) if expected else what
     if what.startswith("Invalid enum value"):
         allowed = _words_at(shape, path) or what
-    return FieldProblem(field=field, seen=_seen_at(value, path), allowed=allowed)
+    is_text = expected is not None and expected["seen"] == "`str`"
+    return FieldProblem(field=field, seen=_seen_at(value, path, is_text), allowed=allowed)
 
 
-def _seen_at(value: object, path: str) -> str:
+def _in_words(types: re.Match[str]) -> str:
+    """Types as whoever sends JSON calls them, and not as Python does."""
+    return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
+
+
+def _seen_at(value: object, path: str, is_text: bool) -> str:
+    """The value that a path leads to; quoted if it is text at fault for being text that looks like
+    something else, such as "true".
+    """
     for part in _PATH_PART.finditer(path):
         if isinstance(value, dict):
             value = value.get(part["name"])
@@ -145,8 +163,17 @@ def _seen_at(value: object, path: str) -> str:
             and int(part["index"]) < len(value)
         ):
             value = value[int(part["index"])]
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    is_plain = isinstance(value, str) and value and not (is_text and _looks_like_json(value))
+    text = str(value) if is_plain else msgspec.json.encode(value).decode()
     return text if len(text) <= _LONGEST_SEEN else text[:_LONGEST_SEEN] + "..."
+
+
+def _looks_like_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _type_at(shape: type[msgspec.Struct], path: str) -> object:
@@ -180,7 +207,8 @@ def _first(annotation: object, kind: type) -> type | None:
 
 def _names_at(shape: type[msgspec.Struct], path: str) -> str:
     struct = _first(_type_at(shape, path), msgspec.Struct) or shape
-    return ", ".join(field.encode_name for field in msgspec.structs.fields(struct))
+    names = ", ".join(field.encode_name for field in msgspec.structs.fields(struct))
+    return names or "nothing"
 
 
 def _words_at(shape: type[msgspec.Struct], path: str) -> str:

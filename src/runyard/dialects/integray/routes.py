@@ -40,7 +40,7 @@ _REFUSALS: tuple[tuple[int, str, RunyardError], ...] = (
     (
         400,
         "The request is wrong; `detail` names what, and what is allowed.",
-        refused("isRunnable", '"true"', "bool"),
+        refused("isRunnable", '"true"', "true or false"),
     ),
     (
         401,
