@@ -437,6 +437,33 @@ async def test_a_stopped_worker_lets_running_runs_end_and_gives_the_rest_back(fo
     assert server.capacity == 0
 
 
+async def test_nothing_waits_behind_long_runs_while_another_worker_may_be_idle(folder):
+    async with a_worker(folder, slots=2) as server:
+        quick = server.introduce(HEAD + "@task\ndef main() -> None:\n    pass\n")
+        slow = server.introduce(HEAD + "@task\ndef main() -> None:\n    time.sleep(60)\n")
+        await server.run(quick)
+        assert server.capacity > 2
+        leases = server.assign(slow, [b"{}"] * 5)
+
+        await server.until(lambda: server.capacity == 2)
+        await server.until(lambda: any(isinstance(f, Recalled) for f in server.frames))
+
+        [given] = [frame for frame in server.frames if isinstance(frame, Recalled)]
+        assert (given.request, given.runs) == (0, tuple(leases[2:]))
+        await server.kill(leases[:2])
+
+
+async def test_runs_known_to_be_long_are_not_fetched_ahead(folder):
+    async with a_worker(folder, slots=1) as server:
+        version = server.introduce(HEAD + "@task\ndef main() -> None:\n    time.sleep(1.1)\n")
+        first = await server.run(version)
+        [lease] = server.assign(version, [b"{}"])
+        await server.end_of(lease)
+
+        assert first.outcome is Outcome.RETURNED
+        assert server.capacity == 1
+
+
 async def test_an_idle_worker_does_nothing_but_give_signs_of_life(server):
     version = server.introduce(HEAD + "@task\ndef main() -> None:\n    pass\n")
     await server.run(version)

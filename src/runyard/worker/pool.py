@@ -62,6 +62,8 @@ STEAL_AFTER = 0.002
 PREFETCH_DURATION = 0.02
 """Seconds of work that should wait at the worker."""
 LEAST_PREFETCH, MOST_PREFETCH = 2, 64
+LONG = 1.0
+"""Seconds after which nothing should wait behind a run: another worker may be idle."""
 RUN_OVERHEAD = 0.0001
 """Seconds between two runs of a child."""
 FAILED_STARTS = 3
@@ -80,6 +82,8 @@ class Outside(NamedTuple):
     """It holds no run any more."""
     may_begin: Callable[[], bool]
     """Whether the leases hold at this moment."""
+    crowded: Callable[[], None]
+    """Some of its children have long runs: what waits behind them may be in a wrong place."""
     environments: Callable[[], frozenset[str]]
     """Names of those that something beside the pool uses."""
     keeping_in: Path | None = None
@@ -100,6 +104,7 @@ class Pool:
         self._supplies = supplies
         self._spawn = outside.spawn
         self._emptied = outside.emptied
+        self._crowded = outside.crowded
         self._environments_elsewhere = outside.environments
         self._may_begin = outside.may_begin
         self._reports = Reports(outside.send)
@@ -108,7 +113,7 @@ class Pool:
             outside.send, ask=outside.ask, lose=self._lose, keeping_in=outside.keeping_in
         )
         self._watch = Watch(
-            settings.limits, busy=self._busy_children, end=self._end_child, looked=self._rebalance
+            settings.limits, busy=self._busy_children, end=self._end_child, looked=self._look_round
         )
         self._introductions: dict[int, Introduction] = {}
         self._lanes: dict[LaneKey, Lane] = {}
@@ -122,6 +127,8 @@ class Pool:
         """Children that took a run so late that they wait to hear whether it may begin."""
         self._order = 0
         self._duration: float | None = None
+        self._long = 0
+        """Children whose run is a long one, at the last look."""
         self._is_closed = False
 
     # ------------------------------------------------------------ what the server asks
@@ -209,10 +216,24 @@ class Pool:
     @property
     def capacity(self) -> int:
         """How many runs should be here at most, so that no child has to wait for work."""
-        turnaround = (self._duration or PREFETCH_DURATION) + RUN_OVERHEAD
-        prefetch = round(PREFETCH_DURATION / turnaround)
-        prefetch = max(LEAST_PREFETCH, min(MOST_PREFETCH, prefetch))
-        return self._settings.slots * (1 + prefetch)
+        slots = self._settings.slots
+        return slots + self._prefetch * (slots - min(self._long, len(self._busy)))
+
+    @property
+    def _prefetch(self) -> int:
+        """Runs that should wait for each child whose run is not a long one."""
+        duration = self._duration or PREFETCH_DURATION
+        if duration >= LONG:
+            return 0
+        prefetch = round(PREFETCH_DURATION / (duration + RUN_OVERHEAD))
+        return max(LEAST_PREFETCH, min(MOST_PREFETCH, prefetch))
+
+    def excess(self, most: int) -> tuple[Lease, ...]:
+        """Give back the newest that wait behind long runs, so that no more than `most` are here."""
+        surplus = len(self._held) - most
+        if not self._long or surplus <= 0:
+            return ()
+        return self.recall(self.unbegun[-surplus:])
 
     def flush(self) -> None:
         """Send all reports now."""
@@ -399,6 +420,13 @@ class Pool:
 
     def _retiring(self) -> int:
         return sum(child.ending is not None for child in self._nursery.children.values())
+
+    def _look_round(self) -> None:
+        now = wall()
+        self._long = sum(_age(child, now) >= LONG for child in self._busy)
+        self._rebalance()
+        if self._long:
+            self._crowded()
 
     def _rebalance(self) -> None:
         for lane in self._lanes.values():
@@ -642,6 +670,12 @@ class Pool:
 
     def _busy_children(self) -> Iterable[Child]:
         return self._busy
+
+
+def _age(child: Child, now: float) -> float:
+    """For how many seconds its run executes."""
+    begun_at = child.pipeline[0].begun_at if child.pipeline else None
+    return 0.0 if begun_at is None else now - begun_at
 
 
 def placed(child: Child, execution: Execution, packet: bytes) -> bytes:

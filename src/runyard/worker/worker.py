@@ -161,6 +161,7 @@ class Worker:
                 spawn,
                 self._note_held,
                 self._may_begin,
+                self._give_back,
                 lambda: self._calls.environments,
                 None if self._line.is_within else self._settings.folder / "scratch",
             ),
@@ -491,6 +492,15 @@ class Worker:
             return
         self._told = wanted
         self._send(Capacity(wanted))
+
+    def _give_back(self) -> None:
+        """What waits behind long runs goes back to the queue, where any worker may take it."""
+        if self._session.state is not SessionState.OPEN or self._is_draining:
+            return
+        self._tell_capacity()
+        # Compared with what was told, and not with what is true: else it would come straight back.
+        if returned := self._pool.excess(self._told):
+            self._send(Recalled(0, returned))
 
     def _drain(self) -> None:
         """Take nothing more, and give back what has not begun."""
