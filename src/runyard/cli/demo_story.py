@@ -25,6 +25,7 @@ ZIP_CODE = "Zip code"
 CSV_REPORT = "CSV report"
 METER_READINGS = "Meter readings"
 FORT_WORTH = "76131"
+WIDEST_RULE = 100
 LONGEST_SHOWN = 4000
 """Characters of a body that are shown."""
 
@@ -158,7 +159,7 @@ class Story:
 
     def _steer(self, client: Client) -> str:
         """The way of Integray's article, over its dialect; the token that it ends with."""
-        chapter("Integray's Remote API", "Allow control, then steer the company from outside.")
+        chapter("Remote API", "Compatible with Integray's: allow control, then steer from outside.")
         control = client.allow_control("token")
         if control.secret is UNSET:
             raise WrongEnding("allowing control should have made a token")
@@ -245,7 +246,8 @@ class RemoteCaller:
 def chapter(title: str, about: str) -> None:
     """Prints a heading."""
     console().print()
-    console().print(Rule(Text(title, "bold"), align="left"))
+    screen = console()
+    screen.print(Rule(Text(title, "bold"), align="left"), width=min(screen.width, WIDEST_RULE))
     console().print(about, style="italic")
 
 

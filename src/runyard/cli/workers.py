@@ -45,7 +45,7 @@ def list_workers(*, options: CompanyOptions = IN_COMPANY) -> None:
                 ", ".join(worker.labels),
                 " ".join(filter(None, (worker.host, worker.address))),
                 worker.version,
-                worker.last_seen_at,
+                "now" if worker.online else worker.last_seen_at,
             )
             for worker in workers
         ),

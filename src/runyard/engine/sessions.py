@@ -493,5 +493,5 @@ def _require_allowed(worker: Worker) -> None:
         raise WorkerNotAllowed(
             worker.id,
             f"an administrator has to allow the worker {worker.name}: "
-            f"runyard worker allow {worker.name}",
+            f"runyard worker allow {worker.id}",
         )

@@ -105,7 +105,7 @@ class Workers:
         if found is None and ref.isascii() and ref.isdigit() and len(ref) < 19:
             found = await self._store.workers.find(WorkerId(int(ref)))
         if found is None or company not in {None, found.company_id}:
-            raise WorkerNotFound(f"there is no worker {ref}")
+            raise WorkerNotFound(_not_found(company, ref))
         return found
 
     async def load_serving(self, company: CompanyId, ref: str) -> Worker:
@@ -280,6 +280,15 @@ class Workers:
                 return WorkerView(worker=worker, online=True, busy=len(session.held))
         online = worker.id in elsewhere
         return WorkerView(worker=worker, online=online, busy=worker.busy if online else 0)
+
+
+def _not_found(company: CompanyId | None, ref: str) -> str:
+    if company is not None or ref.isdigit():
+        return f"there is no worker {ref}"
+    return (
+        f"no worker {ref} serves the whole installation; one of a company is found "
+        "by its id, or by its name when the company is named as well"
+    )
 
 
 def _require_separate(worker: Worker) -> None:

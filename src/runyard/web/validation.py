@@ -142,7 +142,7 @@ def problem_of(
     if what.startswith("Invalid enum value"):
         allowed = _words_at(shape, path) or what
     is_text = expected is not None and expected["seen"] == "`str`"
-    return FieldProblem(field=field, seen=_seen_at(value, path, is_text), allowed=allowed)
+    return FieldProblem(field=field, seen=_seen_at(value, path, is_text=is_text), allowed=allowed)
 
 
 def _in_words(types: re.Match[str]) -> str:
@@ -150,7 +150,7 @@ def _in_words(types: re.Match[str]) -> str:
     return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
 
 
-def _seen_at(value: object, path: str, is_text: bool) -> str:
+def _seen_at(value: object, path: str, *, is_text: bool) -> str:
     """The value that a path leads to; quoted if it is text at fault for being text that looks like
     something else, such as "true".
     """

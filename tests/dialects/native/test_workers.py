@@ -110,3 +110,16 @@ async def test_only_a_workers_token_joins(place: Place) -> None:
     assert made.json()["joins"] is True
     assert refused.status_code == 400
     assert refused.json()["problems"][0]["field"] == "joins"
+
+
+async def test_a_companys_worker_asked_for_without_its_company_says_how_it_is_found(
+    place: Place,
+) -> None:
+    worker = await a_known_worker(place, "theirs alone", place.acme_slug)
+
+    by_name = await place.admin.post("/workers/theirs%20alone/allow")
+    by_id = await place.admin.post(f"/workers/{worker.id}/allow")
+
+    assert by_name.status_code == 404
+    assert "by its id, or by its name when the company is named" in by_name.json()["detail"]
+    assert by_id.json()["state"] == "allowed"
