@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from runyard.model.runs import Outcome
+from runyard.worker import environments
 from runyard.worker.bundles import BundleRefused, unpack
-from runyard.worker.environments import environment_name
+from runyard.worker.environments import Environments, environment_name
 from runyard.worker.removal import remove_tree
+from runyard.worker.settings import WorkerSettings
 from tests.worker.server import a_worker
 from tests.worker.test_runs import HEAD, outputs
 
@@ -358,3 +360,20 @@ async def test_inspection_builds_the_environment_first(server, tmp_path):
 def test_the_order_of_requirements_makes_no_other_environment():
     assert environment_name(("a", "b==1")) == environment_name(("b==1", "a"))
     assert environment_name(("a",)) != environment_name(("a", "b==1"))
+
+
+def test_requirements_are_fetched_from_whom_the_machine_trusts(tmp_path, monkeypatch):
+    authorities = tmp_path / "authorities.pem"
+    authorities.touch()
+    monkeypatch.setattr(environments, "AUTHORITIES", (str(authorities),))
+
+    trusted = Environments(WorkerSettings(folder=tmp_path / "one"))._variables()
+    chosen = Environments(
+        WorkerSettings(folder=tmp_path / "two", variables={"UV_SYSTEM_CERTS": "false"})
+    )._variables()
+    authorities.unlink()
+    bare = Environments(WorkerSettings(folder=tmp_path / "three"))._variables()
+
+    assert trusted["UV_SYSTEM_CERTS"] == "true"
+    assert chosen["UV_SYSTEM_CERTS"] == "false"
+    assert bare["UV_SYSTEM_CERTS"] == "false"

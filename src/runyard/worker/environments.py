@@ -27,6 +27,12 @@ MOST_TOLD = 2_000
 LONGEST_LINE = 2_000
 """Bytes of one of them."""
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+"""Where a machine keeps the certificates of those that it trusts."""
 VERSION = "1"
 """Of the layout; another one makes new environments."""
 
@@ -176,6 +182,7 @@ class Environments:
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self._settings.folder),
             "UV_CACHE_DIR": str(self._settings.folder / "uv-cache"),
+            "UV_SYSTEM_CERTS": "true" if _knows_authorities() else "false",
         }
         return {**own, **self._settings.variables}
 
@@ -235,6 +242,11 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
                 yield text
     if text := rest.decode("utf-8", "replace").rstrip():
         yield text
+
+
+def _knows_authorities() -> bool:
+    """Whether the machine says whom it trusts: then uv trusts these as well, and not its own list."""
+    return any(os.path.isfile(file) for file in AUTHORITIES)
 
 
 def environment_name(requirements: tuple[str, ...]) -> str:
