@@ -21,7 +21,7 @@ CHAPTERS = (
     "A failing run",
     "Why is it waiting?",
     "A schedule",
-    "Integray's Remote API",
+    "Remote API",
     "Your turn",
 )
 
