@@ -61,6 +61,11 @@ class History:
             origin=ancestors[-1] if ancestors else run.id,
         )
 
+    async def note(self, company: Company, run: Run) -> str | None:
+        """What whoever started it wanted to be remembered."""
+        changes = await self._store.runs.changes(company.id, run.id)
+        return next((change.note for change in changes if change.note is not None), None)
+
     async def steps(self, company: Company, run: RunId) -> list[tuple[str, int, datetime]]:
         """Its recorded steps (name, occurrence, when), in order."""
         return await self._store.runs.recorded_steps(company.id, run)

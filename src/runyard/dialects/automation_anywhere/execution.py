@@ -83,7 +83,7 @@ class Executor:
         record = await _called(engine, company, task, raw)
         returned = _output(record)  # perhaps of another version, which took over meanwhile
         values = self._values.get(record.version_id) or await self._of(engine, record.version_id)
-        output = values.outputs.write(returned, _links(house, company))
+        output = values.outputs.write(returned, file_links(house, company))
         answer = ENCODER.encode({"hotBotResult": {"botOutput": output}})
         await send_bytes(send, 200, answer, extra=[(b"x-execution-id", b"%d" % record.id)])
 
@@ -158,7 +158,7 @@ async def _input(
     """The input as JSON of our own; files that came inside it are kept. Raises ValuesRefused."""
     read = values.inputs.read(asked)
     if read.problems:
-        raise ValuesRefused([_placed(problem) for problem in read.problems])
+        raise ValuesRefused([placed(problem) for problem in read.problems])
     if read.uploads:
         await keep_uploads(engine, company, read)
     return ENCODER.encode(read.values)
@@ -185,12 +185,13 @@ async def _called(engine: Engine, company: Company, task: Task, raw: bytes) -> C
     try:
         ended = await engine.calls.call(company, str(task.id), raw, spills=False)
     except InputRefused as refused:
-        raise ValuesRefused([_placed(problem) for problem in refused.problems]) from None
+        raise ValuesRefused([placed(problem) for problem in refused.problems]) from None
     assert not isinstance(ended, Spilled)
     return ended
 
 
-def _placed(problem: FieldProblem) -> FieldProblem:
+def placed(problem: FieldProblem) -> FieldProblem:
+    """A problem with the place where callers have sent it."""
     return FieldProblem(
         field=f"{INPUT}.{problem.field}", seen=problem.seen, allowed=problem.allowed
     )
@@ -213,6 +214,7 @@ def told_of(error: RunError | None) -> tuple[str, tuple[str, ...]]:
     return f"{error.kind}: {error.message}", lines
 
 
-def _links(house: House, company: Company) -> Link:
+def file_links(house: House, company: Company) -> Link:
+    """The addresses of a company's files."""
     base = f"{house.public_url}/runyard/v1/companies/{company.slug}/files"
     return lambda file: f"{base}/{file}/content"

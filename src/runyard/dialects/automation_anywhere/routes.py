@@ -5,7 +5,15 @@ from functools import cache
 import msgspec
 
 from runyard import __version__
-from runyard.dialects.automation_anywhere import allocations, authentication, wire
+from runyard.dialects.automation_anywhere import (
+    activity,
+    allocations,
+    authentication,
+    deploys,
+    directory,
+    repository,
+    wire,
+)
 from runyard.dialects.automation_anywhere.admission import TOKEN_HEADER, TicketAdmission
 from runyard.dialects.automation_anywhere.examples import EXAMPLES
 from runyard.dialects.automation_anywhere.execution import Executor
@@ -89,9 +97,17 @@ _ABOUT = Title(
     tags={
         authentication.TAG: "Tokens: got, refreshed, looked at, ended.",
         allocations.TAG: "Tasks that are kept warm and executed in real time.",
+        deploys.TAG: "Tasks executed on demand: durable runs, queued when it is answered.",
+        activity.TAG: "Executions, on demand and in real time.",
+        repository.TAG: "Tasks as files, and what they take and return.",
+        directory.TAG: "Workers, and users in whose name tasks run.",
     },
     params={
         "fileId": "Id of the task.",
+        "folder": "Id of the folder; 2 is Bots.",
+        "workspace": "public or private.",
+        "execution": "Id of the execution, or of its deployment.",
+        "userId": "Id of the user.",
         "botId": "Id of the task, as the access details have it.",
         "tenant": "UUID of the company, as the access details have it.",
     },
@@ -121,6 +137,10 @@ OPERATIONS: tuple[Route, ...] = (
     *authentication.ROUTES,
     *allocations.ROUTES,
     Executor().route(),
+    *deploys.ROUTES,
+    *activity.ROUTES,
+    *repository.ROUTES,
+    *directory.ROUTES,
 )
 """What the document shows."""
 
@@ -152,6 +172,7 @@ def openapi_document() -> bytes:
 
 def automation_anywhere_doors(house: House) -> dict[str, Door]:
     """One door, at each of its addresses."""
+    house.engine.callbacks.bodies[deploys.DIALECT] = deploys.callback_body(house)
     door = Door(house, "", ROUTES, TicketAdmission(), problem_form)
     return dict.fromkeys(ADDRESSES, door)
 
