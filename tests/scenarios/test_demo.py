@@ -21,6 +21,7 @@ CHAPTERS = (
     "A failing run",
     "Why is it waiting?",
     "A schedule",
+    "A call",
     "Remote API",
     "Your turn",
 )
@@ -45,6 +46,8 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "did you mean orders?" in told.stdout
     assert "orchestrator_paused" in told.stdout
     assert '"status": "Finished successfully"' in told.stdout
+    assert '{"State": "Texas", "Place": "Fort Worth"}' in told.stdout
+    assert "/console/reference/automation-anywhere" in told.stdout
     assert "export CONTROL=ryd_remote-control_" in told.stdout
     assert f"127.0.0.1:{port}" not in told.stdout, "it should take another port"
     assert "The server has stopped." in told.stdout

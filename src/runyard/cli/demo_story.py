@@ -1,6 +1,7 @@
 """What the demo does with its server, one chapter after the other."""
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
@@ -24,6 +25,10 @@ COMPANY = "demo"
 ZIP_CODE = "Zip code"
 CSV_REPORT = "CSV report"
 METER_READINGS = "Meter readings"
+API_TASK = "Zip Code API Task"
+A_MOMENT = 0.5
+LOOKS = 60
+"""So often, at most, the demo looks whether a task is warm, a moment between two looks."""
 FORT_WORTH = "76131"
 WIDEST_RULE = 100
 LONGEST_SHOWN = 4000
@@ -57,9 +62,11 @@ class Story:
             failed = self._fail(client)
             self._hold(client)
             self._plan(client)
+            self._call(client)
             control = self._steer(client)
         self._invite(failed)
         self._invite_to_steer(control)
+        self._invite_to_execute()
 
     def _found(self, client: Client) -> None:
         chapter("A company", "Everything belongs to one.")
@@ -156,6 +163,40 @@ class Story:
                 input={"failures": 0},
             )
         )
+
+    def _call(self, client: Client) -> None:
+        """A real-time call, of the task that programs made for Automation Anywhere execute."""
+        chapter("A call", "A task that is kept warm answers at once.")
+        allocation = client.allocate(API_TASK)
+        for _ in range(LOOKS):
+            if allocation.children:
+                break
+            time.sleep(A_MOMENT)
+            allocation = client.allocation(API_TASK)
+        called = client.call(API_TASK, {"iStrZipCode": FORT_WORTH})
+        expected = {"State": "Texas", "Place": "Fort Worth"}
+        if called.answer is None or called.answer.outputs != expected:
+            raise WrongEnding(f"the call should have returned {expected}")
+
+    def _invite_to_execute(self) -> None:
+        told = "\nAs a program made for Automation Anywhere (docs/automation-anywhere.md):"
+        console().print(told, style="italic")
+        header = '-H "X-Authorization: $TOKEN" -H "Content-Type: application/json"'
+        path = f"Automation Anywhere\\\\Bots\\\\{API_TASK}"
+        for line in (
+            f"{_program()} user create ann@example.com --role administrator --company {COMPANY}",
+            f"KEY=$({_program()} user api-key create ann@example.com)",
+            'TOKEN=$(curl -s -H "Content-Type: application/json" -d \'{"username": '
+            '"ann@example.com", "apiKey": "\'$KEY\'"}\' '
+            f"{self._url}/v2/authentication | cut -d'\"' -f4)",
+            f'curl {header} -d \'{{"botRepositoryPath": ["{path}"]}}\' '
+            f"{self._url}/orchestrator/v1/hotbot/config/accessdetails",
+            "curl -H 'X-Authorization: <the token in it>' -H 'Content-Type: application/json' "
+            f'-d \'{{"botInput": {{"iStrZipCode": "{FORT_WORTH}"}}}}\' <the url in it>',
+        ):
+            console().print(Text(f"  {line}"), soft_wrap=True)
+        reference = f"{self._url}/console/reference/automation-anywhere"
+        console().print(f"Its reference, to try it in a browser: {reference}")
 
     def _steer(self, client: Client) -> str:
         """The way of Integray's article, over its dialect; the token that it ends with."""
