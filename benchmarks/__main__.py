@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from benchmarks import (
+    calls,
     figures,
     machine,
     processes,
@@ -86,6 +87,7 @@ def _measurements(effort: queues.Effort, only: list[str] | None) -> dict[System,
     }
     for system in (System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES):
         everything[system] = partial(runyard_side.measure, system, effort)
+    everything[System.CALLS] = partial(calls.measure, effort)
     everything[System.RUNYARD_TWO] = partial(two_servers.measure, effort)
     return {
         system: measurement

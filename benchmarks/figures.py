@@ -16,6 +16,7 @@ class System(StrEnum):
     PROCRASTINATE = "Procrastinate + PostgreSQL"
     RUNYARD_SQLITE = "Runyard, SQLite"
     RUNYARD_POSTGRES = "Runyard, PostgreSQL"
+    CALLS = "Runyard, real-time calls, SQLite"
     RUNYARD_TWO = "Runyard, two servers and two workers, PostgreSQL"
 
 
@@ -29,6 +30,18 @@ class Metric(StrEnum):
     ALONE_BATCHED = "the same with one server: created 100 at a time [1/s]"
     PICKUP_P50 = "pick-up p50 [ms]"
     PICKUP_P99 = "pick-up p99 [ms]"
+    FLOOR_P50 = "call: the floor alone, p50 [ms]"
+    FLOOR_P99 = "call: the floor at 16 connections, p99 [ms]"
+    FLOOR_RATE = "call: the floor at 16 connections [1/s]"
+    CALL_P50 = "call: native, fast, alone, p50 [ms]"
+    CALL_P99 = "call: native, fast, at 16 connections, p99 [ms]"
+    CALL_RATE = "call: native, fast, at 16 connections [1/s]"
+    DURABLE_P50 = "call: native, durable, alone, p50 [ms]"
+    DURABLE_P99 = "call: native, durable, at 16 connections, p99 [ms]"
+    DURABLE_RATE = "call: native, durable, at 16 connections [1/s]"
+    EXECUTE_P50 = "call: execute, alone, p50 [ms]"
+    EXECUTE_P99 = "call: execute, at 16 connections, p99 [ms]"
+    EXECUTE_RATE = "call: execute, at 16 connections [1/s]"
     ONE_CPU_SERVER = "one by one: CPU of the server [us a run]"
     ONE_CPU_WRITER = "one by one: CPU of the writer [us a run]"
     ONE_CPU_CHILDREN = "one by one: CPU of the children [us a run]"
@@ -114,6 +127,7 @@ class Verdict(msgspec.Struct, frozen=True):
 _C, _Q, _P = System.CELERY, System.PGQUEUER, System.PROCRASTINATE
 _LITE, _PG = System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES
 _TWO = System.RUNYARD_TWO
+_CALLS = System.CALLS
 _CELERY_RATES = (Reference(_C, Metric.ONE_BY_ONE), Reference(_C, Metric.ONE_BY_ONE_1))
 
 TARGETS = (
@@ -125,6 +139,12 @@ TARGETS = (
     Target(_PG, Metric.ONE_BY_ONE, 8, (Reference(_P, Metric.ONE_BY_ONE),)),
     Target(_TWO, Metric.ONE_BY_ONE, 0.9, (Reference(_TWO, Metric.ALONE_ONE_BY_ONE),)),
     Target(_TWO, Metric.BATCHED, 0.9, (Reference(_TWO, Metric.ALONE_BATCHED),)),
+    Target(_CALLS, Metric.EXECUTE_P50, 1.5, (Reference(_CALLS, Metric.FLOOR_P50),)),
+    Target(_CALLS, Metric.EXECUTE_P99, 3, (Reference(_CALLS, Metric.FLOOR_P99),)),
+    Target(_CALLS, Metric.EXECUTE_RATE, 0.7, (Reference(_CALLS, Metric.FLOOR_RATE),)),
+    Target(_CALLS, Metric.CALL_P50, 1.5, (Reference(_CALLS, Metric.FLOOR_P50),)),
+    Target(_CALLS, Metric.CALL_RATE, 0.7, (Reference(_CALLS, Metric.FLOOR_RATE),)),
+    Target(_CALLS, Metric.DURABLE_P50, 4, (Reference(_CALLS, Metric.FLOOR_P50),)),
     Target(
         _LITE,
         Metric.PICKUP_P50,
@@ -141,7 +161,16 @@ BOUNDS = (
     Bound(_PG, Metric.IDLE_WRITES, 2),
     Bound(_PG, Metric.IDLE_CPU, 1),
 )
-_TIMES = frozenset({Metric.PICKUP_P50, Metric.PICKUP_P99})
+_TIMES = frozenset(
+    {
+        Metric.PICKUP_P50,
+        Metric.PICKUP_P99,
+        Metric.CALL_P50,
+        Metric.DURABLE_P50,
+        Metric.EXECUTE_P50,
+        Metric.EXECUTE_P99,
+    }
+)
 
 
 def verdicts(figures: Sequence[Figure]) -> list[Verdict]:

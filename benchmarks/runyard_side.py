@@ -68,6 +68,10 @@ class Api:
         """What was made of the body, read into a shape."""
         return msgspec.json.decode(self._ask("POST", path, body), type=shape)
 
+    def put(self, path: str, body: object, shape: type[T]) -> T:
+        """What the resource is once it was put there, read into a shape."""
+        return msgspec.json.decode(self._ask("PUT", path, body), type=shape)
+
     def _ask(self, method: str, path: str, body: object) -> bytes:
         encoded = msgspec.json.encode(body) if body is not None else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._head}"
@@ -98,7 +102,8 @@ class Server(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def _serving(folder: Path, database: services.Postgres | None) -> Iterator[Server]:
+def serving(folder: Path, database: services.Postgres | None) -> Iterator[Server]:
+    """A server on new data, with two slots and the benchmark's tasks."""
     if not RUNYARD.exists():
         raise services.ServiceMissing("runyard is not installed in this environment")
     data = folder / "data"
@@ -136,7 +141,7 @@ def measure(system: System, effort: queues.Effort) -> list[Figure]:
         folder.chmod(0o711)
         on_postgres = system is System.RUNYARD_POSTGRES
         database = stack.enter_context(services.postgres(folder)) if on_postgres else None
-        server = stack.enter_context(_serving(folder, database))
+        server = stack.enter_context(serving(folder, database))
         values = _working(server, effort)
         figures = [Figure(system, metric, found) for metric, found in values.items()]
         figures += queues.idle(system, server.process, effort.idle_seconds, server.count_writes)

@@ -14,3 +14,9 @@ def noop() -> None:
 def began() -> int:
     """Tell when its first line was reached, by the machine's monotonic clock."""
     return time.monotonic_ns()
+
+
+@task("add")
+def add(a: float, b: float) -> float:
+    """Add two numbers."""
+    return a + b
