@@ -88,7 +88,7 @@ async def _started(
     request: Request,
     task: Task,
     given: Mapping[str, Any] | None,
-    callback: rows.CallbackInfo | None,
+    callback: rows.CallbackAddress | None,
     *,
     priority: int | None = None,
     name: str | None = None,
@@ -126,7 +126,7 @@ async def _input(request: Request, task: Task, given: Mapping[str, Any]) -> byte
     return ENCODER.encode(read.values)
 
 
-def _callbacks(info: rows.CallbackInfo | None) -> tuple[CallbackRequest, ...]:
+def _callbacks(info: rows.CallbackAddress | None) -> tuple[CallbackRequest, ...]:
     if info is None:
         return ()
     if info.headers:

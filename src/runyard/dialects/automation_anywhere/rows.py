@@ -17,7 +17,7 @@ from runyard.dialects.automation_anywhere.shapes import (
 # ---------------------------------------------------------------- deploy
 
 
-class CallbackInfo(Asked, frozen=True, kw_only=True):
+class CallbackAddress(Asked, frozen=True, kw_only=True):
     """Who is told when an execution has ended."""
 
     url: str
@@ -51,7 +51,7 @@ class Deployment(Asked, frozen=True, kw_only=True):
     automation_priority: str | None = None
     """PRIORITY_LOW, PRIORITY_MEDIUM or PRIORITY_HIGH; the task's own unless given."""
     bot_input: dict[str, Anything] | None = None
-    callback_info: CallbackInfo | None = None
+    callback_info: CallbackAddress | None = None
     headless_request: HeadlessRequest | None = None
     unattended_request: UnattendedRequest | None = None
     attended_request: dict[str, Anything] | None = None
@@ -64,8 +64,8 @@ class DeploymentV3(Asked, frozen=True, kw_only=True):
     """Id of the task."""
     run_as_user_ids: tuple[NumberOrDigits, ...] | None = None
     bot_input: dict[str, Anything] | None = None
-    callback_info: CallbackInfo | None = None
-    call_back_info: CallbackInfo | None = None
+    callback_info: CallbackAddress | None = None
+    call_back_info: CallbackAddress | None = None
     """Another spelling of callbackInfo."""
 
 
