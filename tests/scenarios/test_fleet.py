@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ from runyard import task
 @task("Quick")
 def quick() -> str:
     return "quick"
+"""
+LONG = """
+import time
+
+from runyard import task
+
+
+@task("Long")
+def long() -> None:
+    time.sleep(8)
 """
 LABELLED = """
 from runyard import task
@@ -156,6 +167,28 @@ def test_the_list_shows_where_workers_are_and_what_they_do(
     assert shown["isolation"]
     assert shown["host"]
     assert "w1" in table
+
+
+def test_no_run_waits_behind_a_long_one_while_another_worker_is_idle(
+    house: House, client: Client, memory_path: Path
+) -> None:
+    """R8"""
+    token = client.create_token("worker", joins=True).secret
+    (memory_path / "long.py").write_text(LONG)
+    with ExitStack() as fleet:
+        for name in ("w1", "w2"):
+            folder = memory_path / name
+            worker = fleet.enter_context(
+                a_worker_process(house.url, token, folder, "--name", name, "--slots", "1")
+            )
+            worker.until_printed("Connected")
+        client.deploy(memory_path / "long.py")
+        started = [client.start("Long") for _ in range(2)]
+
+        first, second = (client.wait(run.id) for run in started)
+
+    assert first.worker_id != second.worker_id
+    assert second.started_at < first.finished_at
 
 
 def test_labels_lead_runs_to_the_workers_that_have_them(
