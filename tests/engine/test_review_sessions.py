@@ -1,6 +1,7 @@
 """Sessions, claims and duties when something goes wrong between two of their steps (R2, R13)."""
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 
 import pytest
@@ -118,10 +119,11 @@ async def test_the_clock_is_followed_on_every_database(yard: Yard) -> None:
         return timedelta()
 
     yard.clock.adjust = adjust  # type: ignore[method-assign,assignment]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not followed.is_set():
             yard.later(timedelta(seconds=10))
-            await yard.turned()
+            with contextlib.suppress(TimeoutError):  # an answer counts only if time stood still
+                await asyncio.wait_for(followed.wait(), 0.2)
 
     assert followed.is_set()
 

@@ -395,7 +395,10 @@ class Dispatcher:
         arrived = arrived or self.set_out()
         try:
             moves = [back_in_queue(held, self._clock.now()) for held in runs]
-            await until_done(self._clock, "hand runs back", lambda: self._store.runs.move(moves))
+            if moves:
+                await until_done(
+                    self._clock, "hand runs back", lambda: self._store.runs.move(moves)
+                )
         finally:
             self._in_transit.discard(arrived)
             arrived.set()

@@ -66,10 +66,21 @@ class Steering:
             for held in session.unbegun()
             if held.company_id == company and gate in {None, held.gate_id}
         ]
-        if taken := await self.take_back(run.run_id for run in unbegun):
-            await self._dispatcher.hand_back(taken)
+        if unbegun:
+            await self._put_back(unbegun)
         gates = [g.id for g in self._directory.gates_of(company) if gate in {None, g.id}]
         await self._elsewhere.given_back(gates)
+
+    async def _put_back(self, unbegun: Sequence[HeldRun]) -> None:
+        """Take these back and put them into the queue. From the first that is taken to the last that
+        is queued, whoever looks for all runs waits at the barrier.
+        """
+        taken: list[HeldRun] = []
+        arrived = self._dispatcher.set_out()
+        try:
+            taken = await self.take_back(run.run_id for run in unbegun)
+        finally:
+            await self._dispatcher.hand_back(taken, arrived)
 
     async def hold_back_closed(self) -> bool:
         """Put back every run that was claimed here before another server closed its gate, and record
@@ -84,9 +95,7 @@ class Steering:
             if (gate := gates.get(run.gate_id)) is None or not gate.is_open
         ]
         if held:
-            unbegun = [run.run_id for run in held if run.begun_at is None]
-            if taken := await self.take_back(unbegun):
-                await self._dispatcher.hand_back(taken)
+            await self._put_back([run for run in held if run.begun_at is None])
             await self._attempts.record_beginnings()
         return bool(held)
 
@@ -95,13 +104,13 @@ class Steering:
         lives gives it to others then, and counts upon its not being begun here.
         """
         unbegun = [
-            held.run_id
+            held
             for session in self._sessions
             if self._sessions.is_lapsing(session)
             for held in session.unbegun()
         ]
-        if unbegun and (taken := await self.take_back(unbegun)):
-            await self._dispatcher.hand_back(taken)
+        if unbegun:
+            await self._put_back(unbegun)
 
     def begun_of(self, company: CompanyId, gate: GateId) -> list[HeldRun]:
         """Runs of a gate that have begun here, recorded so or not yet."""
