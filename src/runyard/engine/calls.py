@@ -94,8 +94,7 @@ class Calls:
         task = await self._directory.task(company.id, ref)
         kept = self.allocations.kept(task)
         _refuse_paused(company, task)
-        if kept.session is None and kept.elsewhere is not None:
-            await self._refuse_foreign(kept.elsewhere.server)
+        await self._demand_here(kept)
         session, version = kept.serving()
         if len(raw) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
@@ -115,10 +114,16 @@ class Calls:
             kept.leave()
             kept.latencies.note((self._clock.monotonic() - begun_at).total_seconds())
 
-    async def _refuse_foreign(self, server: str) -> None:
-        address = await self._peers.address_of(server)
-        if address is not None:
-            raise KeptElsewhere(server, address)
+    async def demand_here(self, task: Task) -> None:
+        """Raise KeptElsewhere when another server has to be asked, AllocationNotFound when nobody."""
+        await self._demand_here(self.allocations.kept(task))
+
+    async def _demand_here(self, kept: Kept) -> None:
+        if kept.session is None and kept.elsewhere is not None:
+            server = kept.elsewhere.server
+            address = await self._peers.address_of(server)
+            if address is not None:
+                raise KeptElsewhere(server, address)
 
     async def _execute(
         self,

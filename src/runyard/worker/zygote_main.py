@@ -111,7 +111,12 @@ class Zygote:
 
     def _receive(self) -> tuple[bytes, list[int]]:
         room = socket.CMSG_SPACE(DESCRIPTORS_PER_CHILD * array("i").itemsize)
-        data, ancillary, _, _ = self._socket.recvmsg(PACKET_LIMIT, room, socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(
+                PACKET_LIMIT, room, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # the pool closed with something of this zygote's unread
+            return b"", []
         descriptors = array("i")
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,24 +196,28 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return body
 
 
+@asynccontextmanager
+async def furnished(server: Server) -> AsyncIterator[Room]:
+    """The company acme with its tasks on a server, and a session for each role."""
+    engine = server.engine
+    company = await engine.companies.create("acme")
+    bundle = a_bundle({"tasks.py": CODE})
+    async with asyncio.timeout(100):
+        await engine.deploys.deploy(company, "tasks", uploaded(bundle))
+    timeout = httpx.Timeout(60)
+    async with httpx.AsyncClient(base_url=server.url, timeout=timeout, trust_env=False) as http:
+        room = Room(server, company, http)
+        room.ids = {task.name: task.id for task in await engine.tasks.list(company)}
+        for role in Role:
+            room.secrets[role] = await room.token(await room.user(role), multipleLogin=True)
+        room.admin = room.secrets[Role.ADMINISTRATOR]
+        room.developer = room.secrets[Role.DEVELOPER]
+        yield room
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def room() -> AsyncIterator[Room]:
     """A server of the module's own with the company acme and its tasks."""
     with tempfile.TemporaryDirectory(dir=shared_memory_folder()) as folder:
-        async with AsyncExitStack() as opened:
-            server = await opened.enter_async_context(running_runyard(Path(folder), slots=2))
-            engine = server.engine
-            company = await engine.companies.create("acme")
-            bundle = a_bundle({"tasks.py": CODE})
-            async with asyncio.timeout(100):
-                await engine.deploys.deploy(company, "tasks", uploaded(bundle))
-            http = await opened.enter_async_context(
-                httpx.AsyncClient(base_url=server.url, timeout=httpx.Timeout(60), trust_env=False)
-            )
-            room = Room(server, company, http)
-            room.ids = {task.name: task.id for task in await engine.tasks.list(company)}
-            for role in Role:
-                room.secrets[role] = await room.token(await room.user(role), multipleLogin=True)
-            room.admin = room.secrets[Role.ADMINISTRATOR]
-            room.developer = room.secrets[Role.DEVELOPER]
+        async with running_runyard(Path(folder), slots=2) as server, furnished(server) as room:
             yield room

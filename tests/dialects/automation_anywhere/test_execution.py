@@ -4,13 +4,16 @@ import asyncio
 import json
 import time
 from datetime import timedelta
+from pathlib import Path
 
+import httpx
 import pytest
 
 from runyard.engine.allocations import AllocationOptions
 from runyard.model.allocations import Overflow
 from runyard.model.tokens import Role
-from tests.dialects.automation_anywhere.conftest import CONFIG, Room, refused
+from tests.dialects.automation_anywhere.conftest import CONFIG, Room, furnished, refused
+from tests.support.server import running_runyard
 
 ZIP = "Zip Code API Task"
 INPUT = {"botInput": {"iStrZipCode": {"type": "STRING", "string": "76131"}}}
@@ -397,3 +400,33 @@ async def test_an_allocation_that_was_removed(room: Room) -> None:
     await room.send("DELETE", f"{CONFIG}/{room.ids['Nothing']}")
 
     refused(await room.send("POST", url, {}, token), 404, "hotbot.not.allocated")
+
+
+async def test_any_server_executes_what_one_of_them_keeps(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with (
+        running_runyard(tmp_path / "one", postgres_dsn, server_name="one") as one,
+        running_runyard(
+            tmp_path / "two",
+            postgres_dsn,
+            server_name="two",
+            master_key=tmp_path / "one/master.key",
+        ) as two,
+        furnished(one) as room,
+    ):
+        await room.allocate(ZIP)
+        url, token = await room.access(ZIP)
+        there = two.url + httpx.URL(url).path
+        async with asyncio.timeout(30):
+            while (await two.engine.allocations.show(room.company, ZIP)).server != "one":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # noqa: TID251 - nothing tells when a server heard of it
+
+        answers = [await room.send("POST", there, INPUT, token) for _ in range(3)]
+        wrong = await room.send("POST", there, {"botInput": {"zipper": "76131"}}, token)
+        forged = await room.send("POST", there, INPUT, token + "x")
+
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, OUTPUT)] * 3
+        refused(wrong, 400, "hotbot.input.invalid")
+        assert forged.status_code == 401
+        assert (await one.engine.allocations.show(room.company, ZIP)).calls == 3

@@ -20,7 +20,7 @@ from runyard.dialects.automation_anywhere.writing import Link, Outputs
 from runyard.engine.calls import Spilled
 from runyard.engine.engine import Engine
 from runyard.model.companies import Company
-from runyard.model.errors import AllocationNotFound, FieldProblem, InputRefused
+from runyard.model.errors import AllocationNotFound, FieldProblem, InputRefused, KeptElsewhere
 from runyard.model.ids import VersionId
 from runyard.model.runs import RunError
 from runyard.model.states import Cause, RunState
@@ -76,9 +76,14 @@ class Executor:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         company = await _admitted(engine, headers, params)
         house.refuse_while_stopping()
-        asked = await _asked(headers, receive)
+        body = await read_body(headers, receive, LARGEST_BODY)
+        asked = _asked(headers, body)
         task = await engine.directory.task(company.id, params["botId"])
-        values = await self._serving(engine, task)
+        try:
+            values = await self._serving(engine, task)
+        except KeptElsewhere as elsewhere:
+            await house.forwarding.pass_on(elsewhere, scope, headers, body, send)
+            return
         raw = await _input(engine, company, values, asked)
         record = await _called(engine, company, task, raw)
         returned = _output(record)  # perhaps of another version, which took over meanwhile
@@ -90,6 +95,7 @@ class Executor:
     async def _serving(self, engine: Engine, task: Task) -> Values:
         """How values of the version that serves now are read and written."""
         try:
+            await engine.calls.demand_here(task)
             _, version = engine.allocations.kept(task).serving()
         except AllocationNotFound:
             raise NotAllocated from None
@@ -141,9 +147,8 @@ async def _admitted(
     return company
 
 
-async def _asked(headers: Mapping[bytes, bytes], receive: Receive) -> Mapping[str, object]:
+def _asked(headers: Mapping[bytes, bytes], body: bytes) -> Mapping[str, object]:
     """The values that the caller sent, by name."""
-    body = await read_body(headers, receive, LARGEST_BODY)
     if not body:
         return {}
     demand_json(headers)
