@@ -253,7 +253,7 @@ async def test_filters_that_do_not_fit_find_nothing(place: Place, query: str) ->
         ("cursor=nonsense", "cursor", "earlier page"),
         ("created_from=yesterday", "created_from", "RFC3339"),
         ("status=parked", "status", "state"),
-        ("worker=x", "worker", "int"),
+        ("worker=x", "worker", "a whole number"),
     ],
 )
 async def test_a_query_that_does_not_fit_names_the_field(
