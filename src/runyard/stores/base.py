@@ -318,7 +318,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 TOTAL_LIMIT = 10_000
 """Totals that no counts are kept of are counted so far."""
 
-MOST_BEFORE = 1_000
+MOST_BEFORE = 250
 """So many runs, at most, are counted that go before one."""
 
 
