@@ -137,7 +137,9 @@ class Maintenance:
 
     async def stage(self) -> None:
         """Queue what has become due and fire schedules, all of it. Looking writes nothing."""
-        if self._store.is_shared and await self._is_anything_due():
+        if self._store.is_shared:
+            if not await self._is_anything_due():
+                return  # what becomes due from here on waits for a clock that was looked at
             await self._require_time()
         while await self._has_due_runs():
             staged = await self._store.runs.stage(self._clock.now(), STAGED_AT_ONCE)

@@ -55,6 +55,7 @@ class SharedBlobs(LocalBlobs):
         self._connector = connector
         self._queries = queries
         self._idle: list[_Connection] = []
+        self._is_closed = False
         self._uploads = asyncio.Semaphore(_MOST_UPLOADS)
         self._fetching: dict[str, asyncio.Lock] = {}
 
@@ -103,10 +104,10 @@ class SharedBlobs(LocalBlobs):
                 return deleted
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        for connection in self._idle:
-            await connection.close()
-        self._idle.clear()
+        """Let go of the connections; one that is in use is closed after that."""
+        self._is_closed = True
+        while self._idle:
+            await self._idle.pop().close()
 
     # ------------------------------------------------------------ the database
 
@@ -185,14 +186,21 @@ class SharedBlobs(LocalBlobs):
                 except BaseException:
                     await connection.close()
                     raise
-                self._idle.append(connection)
+                if self._is_closed:
+                    await connection.close()
+                else:
+                    self._idle.append(connection)
             except (psycopg.Error, DatabaseRefused) as problem:
                 raise StorageUnavailable(f"the database cannot keep it: {problem}") from problem
 
     async def _open(self) -> _Connection:
         connection = await self._connector.open_connection()
-        with contextlib.suppress(psycopg.Error):
-            await connection.execute("SET synchronous_commit = on")
+        try:
+            with contextlib.suppress(psycopg.Error):
+                await connection.execute("SET synchronous_commit = on")
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
 
