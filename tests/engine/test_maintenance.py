@@ -1,5 +1,6 @@
 """What keeps runs moving when nobody calls (R2, R4, R9)."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -218,3 +219,12 @@ async def test_blobs_that_nobody_names_are_deleted_after_a_day(yard: Yard) -> No
     assert kept_at_first is not None
     assert await yard.store.blobs.size(orphan) is None
     assert await yard.store.blobs.size(bundle.bundle_digest) is not None
+
+
+async def test_two_looks_for_unnamed_blobs_at_once_both_end_well(yard: Yard) -> None:
+    orphans = [await yard.store.blobs.put(b"%d" % n) for n in range(50)]
+    yard.clock.advance(await yard.store.database_now() - yard.clock.now() + timedelta(hours=25))
+
+    await asyncio.gather(*(yard.engine.maintenance.prune_blobs() for _ in range(4)))
+
+    assert [await yard.store.blobs.size(orphan) for orphan in orphans] == [None] * 50

@@ -95,9 +95,9 @@ class LocalBlobs:
 
     def _old(self, before: float) -> list[str]:
         for path in (self._folder / _UNFINISHED).iterdir():
-            if path.stat().st_mtime < before:
+            if _is_older(path, before):
                 path.unlink(missing_ok=True)
-        return [path.name for path in self._blobs() if path.stat().st_mtime < before]
+        return [path.name for path in self._blobs() if _is_older(path, before)]
 
     def _blobs(self) -> Iterator[Path]:
         for folder in self._folder.iterdir():
@@ -109,13 +109,21 @@ class LocalBlobs:
         for digest in digests:
             path = self._path(digest)
             # Put again since it was listed: whoever did that is about to name it.
-            if path.exists() and path.stat().st_mtime < before:
-                path.unlink()
+            if _is_older(path, before):
+                path.unlink(missing_ok=True)
                 deleted += 1
         return deleted
 
     def _path(self, digest: str) -> Path:
         return blob_path(self._folder, digest)
+
+
+def _is_older(path: Path, before: float) -> bool:
+    """Whether a file was last touched before then; not if it is gone, as others look as well."""
+    try:
+        return path.stat().st_mtime < before
+    except FileNotFoundError:
+        return False
 
 
 class LocalBlobWriter:
