@@ -48,7 +48,7 @@ from runyard.stores.base import (
     TaskChange,
 )
 from runyard.stores.migrations import load_migrations
-from runyard.stores.queries import load_queries
+from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import numbered
 from runyard.stores.sqlite.store import open_sqlite
 from runyard.stores.sqlite.writer import Writer, migrate, open_database
@@ -229,7 +229,8 @@ def _finish(run: ClaimedRun, now: datetime) -> Finish:
 def _bare_loop(path: Path, runs: int, group: int) -> Cost:
     """The same statements in the same groups, merged, without callers."""
     queries = {
-        name: numbered(query) for name, query in load_queries(_folder("queries"), "sqlite3").items()
+        name: numbered(query)
+        for name, query in load_queries("sqlite3", SHARED, _folder("queries")).items()
     }
     db = open_database(str(path))
     migrate(db, load_migrations(_folder("migrations")))

@@ -50,14 +50,23 @@ STRATEGIES = {"blobs", "claims", "peers", "server"}
 that both have."""
 
 
-def query_names(database: str) -> set[str]:
-    """Group and name of every named query of one database that the shared tables use."""
-    folder = SOURCE / "stores" / database
+def query_names(folder: str) -> set[str]:
+    """Group and name of every named query in a folder of the stores that the tables use."""
     return {
         f"{path.stem}: {name}"
-        for path in folder.rglob("*.sql")
+        for path in (SOURCE / "stores" / folder).rglob("*.sql")
         if path.stem not in STRATEGIES
         for name in re.findall(r"^--\s*name:\s*(\w+)", path.read_text(), re.M)
+    }
+
+
+def query_texts(database: str) -> set[str]:
+    """Heading and text of every named query that stands in the folder of a database."""
+    folder = SOURCE / "stores" / database / "queries"
+    return {
+        query.strip()
+        for path in folder.glob("*.sql")
+        for query in re.split(r"^(?=--\s*name:)", path.read_text(), flags=re.M)[1:]
     }
 
 
@@ -89,6 +98,14 @@ def test_the_bootstrap_installs_the_pinned_uv() -> None:
 
 def test_both_databases_have_the_same_queries() -> None:
     assert query_names("sqlite") == query_names("postgres")
+
+
+def test_a_query_that_both_databases_take_stands_once() -> None:
+    shared = query_names("queries")
+
+    assert len(shared) > 100
+    assert shared & (query_names("sqlite") | query_names("postgres")) == set()
+    assert query_texts("sqlite") & query_texts("postgres") == set()
 
 
 def test_the_index_of_the_documents_is_complete() -> None:

@@ -14,7 +14,7 @@ from runyard.stores.base import Beginning, Position, RunFilter
 from runyard.stores.filters import Listing, listing_of
 from runyard.stores.postgres.connecting import FOR_READING
 from runyard.stores.postgres.database import list_text
-from runyard.stores.queries import load_queries
+from runyard.stores.queries import SHARED, load_queries
 from tests.stores.listings import LISTINGS, named
 from tests.stores.postgres_support import (
     ACME,
@@ -29,7 +29,9 @@ from tests.stores.postgres_support import (
 )
 from tests.support.postgres import PostgresServer
 
-QUERIES = load_queries(Path(__file__).parents[2] / "src/runyard/stores/postgres/queries", "psycopg")
+QUERIES = load_queries(
+    "psycopg", SHARED, Path(__file__).parents[2] / "src/runyard/stores/postgres/queries"
+)
 HISTORY = 20_000
 RANGES = 8
 """So many ranges of indexes, at most, have runs that fit a filter."""

@@ -12,13 +12,13 @@ from runyard.model.ids import RunId, TaskId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Position, RunFilter
 from runyard.stores.filters import Listing, listing_of
-from runyard.stores.queries import load_queries
+from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import list_text
 from tests.stores.builders import NOW
 from tests.stores.listings import LISTINGS, named
 
 HERE = Path(runyard.stores.sqlite.__file__).parent
-QUERIES = load_queries(HERE / "queries", "sqlite3")
+QUERIES = load_queries("sqlite3", SHARED, HERE / "queries")
 
 WALKS = {
     "all_allocations": "allocations are few, and all are wanted",

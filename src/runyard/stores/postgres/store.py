@@ -38,7 +38,7 @@ from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
 from runyard.stores.preparing import Preparations
-from runyard.stores.queries import load_queries
+from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
@@ -162,8 +162,8 @@ async def open_postgres(url: str, folder: Path) -> PostgresStore:
     Raises StorageUnavailable when the database cannot be reached, DatabaseRefused when it cannot be
     used, and SchemaTooNew when a newer release wrote it.
     """
-    queries = load_queries(_HERE / "queries", "psycopg")
-    log_queries = load_queries(_HERE / "log_queries", "psycopg")
+    queries = load_queries("psycopg", SHARED, _HERE / "queries")
+    log_queries = load_queries("psycopg", _HERE / "log_queries")
     shapes, log_shapes = shapes_of(queries), shapes_of(log_queries)
     connector = Connector(url)
     try:

@@ -30,7 +30,7 @@ from runyard.stores.migrations import load_migrations
 from runyard.stores.postgres.blobs import PART_SIZE
 from runyard.stores.postgres.connecting import IN_USE, require_new_enough
 from runyard.stores.postgres.schema import migrate_within
-from runyard.stores.queries import load_queries
+from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.transfer import (
     Blob,
     ColumnType,
@@ -278,7 +278,7 @@ class PostgresTarget:
         self._catalogue = _Catalogue(connection)
         self.files = DataFolder(folder)
         self._migrations = load_migrations(_HERE / "migrations")
-        self._queries = load_queries(_HERE / "queries", "psycopg")
+        self._queries = load_queries("psycopg", SHARED, _HERE / "queries")
         self.is_complete = False
 
     def prepare(self, schemas: Mapping[str, int]) -> None:

@@ -34,7 +34,7 @@ from runyard.stores.migrations import load_migrations
 from runyard.stores.outbox import Callbacks
 from runyard.stores.peering import Peering
 from runyard.stores.preparing import Preparations
-from runyard.stores.queries import Query, load_queries
+from runyard.stores.queries import SHARED, Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
 from runyard.stores.tables.allocations import AllocationTable
@@ -141,8 +141,8 @@ async def open_sqlite(folder: Path) -> Store:
     except CannotOpen:
         os.close(lock)
         raise
-    queries = load_queries(_HERE / "queries", "sqlite3")
-    log_queries = load_queries(_HERE / "log_queries", "sqlite3")
+    queries = load_queries("sqlite3", SHARED, _HERE / "queries")
+    log_queries = load_queries("sqlite3", _HERE / "log_queries")
     db = _database(folder / "runyard.db", queries, "migrations", lock)
     logs = _database(folder / "logs.db", log_queries, "log_migrations", lock)
     try:

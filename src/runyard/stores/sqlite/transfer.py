@@ -35,7 +35,7 @@ from runyard.stores.folder import (
     write_durably,
 )
 from runyard.stores.migrations import Migration, load_migrations
-from runyard.stores.queries import Query, load_queries
+from runyard.stores.queries import SHARED, Query, load_queries
 from runyard.stores.sqlite.writer import migrate, open_database
 from runyard.stores.transfer import (
     Blob,
@@ -294,7 +294,7 @@ class SqliteTarget:
         self._path = folder
         self._folder = DataFolder(folder)
         self._migrations = _migrations()
-        self._queries = load_queries(_HERE / "queries", "sqlite3")
+        self._queries = load_queries("sqlite3", SHARED, _HERE / "queries")
         self._books: dict[str, _Book] = {}
         self._places: dict[str, _Book] = {}
 

@@ -1,12 +1,10 @@
 -- Runs whose input files are being fetched.
+-- Here is what PostgreSQL says in its own way; the rest stands in `stores/queries`.
 
 -- name: insert_preparation(run_id, company_id, parked, allowed, holder, until)!
 INSERT INTO preparations (run_id, company_id, parked, allowed, holder, due_at)
 SELECT * FROM unnest(:run_id::bigint[], :company_id::bigint[], :parked::smallint[],
                      :allowed::text[], :holder::bigint[], :until::bigint[]);
-
--- name: next_preparation_at()^
-SELECT min(due_at) FROM preparations;
 
 -- name: take_preparations(now, until, holder, limit)<!
 -- What another server is just taking is left to it.

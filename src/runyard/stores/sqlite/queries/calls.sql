@@ -1,4 +1,5 @@
 -- Allocations and the records of calls.
+-- Here is what SQLite says in its own way; the rest stands in `stores/queries`.
 
 -- name: put_allocation(allocation_id, company_id, task_id, call_limit, overflow, wait_duration, deadline_duration, recording, retention_duration, run_as_user_id, created_at)<!
 INSERT INTO allocations (id, company_id, task_id, call_limit, overflow, wait_duration,
@@ -13,39 +14,6 @@ ON CONFLICT (company_id, task_id) DO UPDATE
        run_as_user_id = excluded.run_as_user_id
 RETURNING id;
 
--- name: delete_allocation(company_id, task_id)<!
-DELETE FROM allocations WHERE company_id = :company_id AND task_id = :task_id RETURNING id;
-
--- name: find_allocation(company_id, task_id)^
-SELECT * FROM allocations WHERE company_id = :company_id AND task_id = :task_id;
-
--- name: list_allocations(company_id)
-SELECT * FROM allocations WHERE company_id = :company_id ORDER BY created_at, id;
-
--- name: all_allocations()
-SELECT * FROM allocations ORDER BY created_at, id;
-
--- name: place_allocation(allocation_id, session_id, server, now)<!
--- Guard: the session that it is kept with is over, or there is none.
-UPDATE allocations SET session_id = :session_id, server = :server
- WHERE id = :allocation_id
-   AND NOT EXISTS (SELECT 1 FROM sessions
-                    WHERE sessions.id = allocations.session_id AND sessions.closed_at IS NULL
-                      AND sessions.lease_expires_at > :now
-                      AND sessions.id <> :session_id)
-RETURNING id;
-
--- name: displace_allocation(allocation_id, session_id)<!
-UPDATE allocations SET session_id = NULL, server = NULL
- WHERE id = :allocation_id AND session_id = :session_id
-RETURNING id;
-
--- name: placed_allocations(now)
-SELECT allocations.id, allocations.session_id, allocations.server
-  FROM allocations JOIN sessions ON sessions.id = allocations.session_id
- WHERE sessions.closed_at IS NULL AND sessions.lease_expires_at > :now
- ORDER BY allocations.id;
-
 -- name: insert_call(run_id, public_id, company_id, task_id, version_id, allocation_id, state, cause, created_at, started_at, finished_at, worker_id, logged_errors, input, input_digest, output, output_digest, error)!
 INSERT INTO calls (id, public_id, company_id, task_id, version_id, allocation_id, state, cause,
                    created_at, started_at, finished_at, worker_id, logged_errors, input,
@@ -54,14 +22,6 @@ VALUES (:run_id, :public_id, :company_id, :task_id, :version_id, :allocation_id,
         :created_at, :started_at, :finished_at, :worker_id, :logged_errors, :input, :input_digest,
         :output, :output_digest, :error)
 ON CONFLICT (id) DO NOTHING;
-
--- name: find_call(company_id, run_id)^
-SELECT * FROM calls WHERE id = :run_id AND company_id = :company_id;
-
--- name: find_call_by_public_id(company_id, public_id, earliest, latest)^
-SELECT * FROM calls
- WHERE company_id = :company_id AND created_at BETWEEN :earliest AND :latest
-   AND public_id = :public_id;
 
 -- name: page_of_calls(branches, order, limit)
 SELECT * FROM (:branches)
@@ -77,12 +37,6 @@ SELECT * FROM calls INDEXED BY :index WHERE :condition AND :rest;
 
 -- name: call_count_branch(index, condition, rest)
 SELECT 1 FROM calls INDEXED BY :index WHERE :condition AND :rest;
-
--- name: old_calls(company_id, task_id, created_before, limit)
-SELECT id FROM calls
- WHERE company_id = :company_id AND created_at < :created_before AND task_id = :task_id
- ORDER BY created_at, id
- LIMIT :limit;
 
 -- name: delete_call(run_id)!
 DELETE FROM calls WHERE id = :run_id;

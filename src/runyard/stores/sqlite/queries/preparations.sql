@@ -1,11 +1,9 @@
 -- Runs whose input files are being fetched.
+-- Here is what SQLite says in its own way; the rest stands in `stores/queries`.
 
 -- name: insert_preparation(run_id, company_id, parked, allowed, holder, until)!
 INSERT INTO preparations (run_id, company_id, parked, allowed, holder, due_at)
 VALUES (:run_id, :company_id, :parked, :allowed, :holder, :until);
-
--- name: next_preparation_at()^
-SELECT min(due_at) FROM preparations;
 
 -- name: take_preparations(now, until, holder, limit)<!
 UPDATE preparations SET holder = :holder, due_at = :until

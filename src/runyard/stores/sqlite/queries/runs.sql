@@ -1,12 +1,5 @@
 -- Runs: writes. `:sources` is a set of states as bits.
 
--- name: keep_start_key(company_id, key, request_digest, first_run_id, run_count, created_at)<!
--- Known already: no row answers, and the start's runs are not inserted.
-INSERT INTO idempotency_keys (company_id, key, request_digest, first_run_id, run_count, created_at)
-VALUES (:company_id, :key, :request_digest, :first_run_id, :run_count, :created_at)
-ON CONFLICT DO NOTHING
-RETURNING first_run_id;
-
 -- name: insert_run(run_id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank, level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at, started_by, put_off_until)!
 INSERT INTO runs (id, public_id, company_id, task_id, version_id, gate_id, state, priority, rank,
                   level, restarted_from, trigger, schedule_id, created_at, due_at, queued_at,
