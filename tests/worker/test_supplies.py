@@ -98,6 +98,25 @@ def test_a_compression_that_takes_memory_as_it_likes_is_refused(tmp_path):
         unpack(archive, tmp_path / "out")
 
 
+def test_an_archive_that_is_damaged_anywhere_is_refused(tmp_path):
+    """Whatever byte is another one, nothing comes out that a worker does not know to report."""
+    source = b"import os\n" * 50
+    good = an_archive(tmp_path / "good.zip", ("tasks.py", source), ("b/\u00fc.txt", source[::-1]))
+    archive = tmp_path / "damaged.zip"
+    refusals = set()
+    for place in range(len(good.read_bytes())):
+        content = bytearray(good.read_bytes())
+        content[place] ^= 0xFF
+        archive.write_bytes(content)
+        try:
+            unpack(archive, tmp_path / "unpacked")
+        except (BundleRefused, OSError) as refused:
+            refusals.add(type(refused.__cause__ or refused).__name__)
+        remove_tree(tmp_path / "unpacked")
+
+    assert {"BadZipFile", "error", "UnicodeDecodeError"} <= refusals
+
+
 def test_a_folder_deeper_than_any_recursion_is_removed(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
