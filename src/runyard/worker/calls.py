@@ -26,8 +26,10 @@ from runyard.protocol.frames import (
 from runyard.worker.child import Child
 from runyard.worker.clock import instant, not_later, wall
 from runyard.worker.crews import Crew
-from runyard.worker.endings import end_of_child
+from runyard.worker.endings import MOST_COUNTED, end_of_child
 from runyard.worker.execution import Ending, Execution
+from runyard.worker.handing import output_of, placed
+from runyard.worker.lanes import FAILED_STARTS
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     INLINE_LIMIT,
@@ -48,7 +50,6 @@ from runyard.worker.packets import (
     encode,
 )
 from runyard.worker.parcels import Parcels
-from runyard.worker.pool import FAILED_STARTS, MOST_COUNTED, output_of, placed
 from runyard.worker.printing import Prints
 from runyard.worker.reports import Reports
 from runyard.worker.settings import WorkerSettings

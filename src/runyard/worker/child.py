@@ -148,8 +148,6 @@ class Child:
         count = len(self.take_back())
         runs = [self.pipeline.pop() for _ in range(count)]
         runs.reverse()
-        for run in runs:
-            run.child = None
         return runs
 
     # ------------------------------------------------------------ reading

@@ -1,10 +1,19 @@
-"""How a run ended whose child died: by the task's own doing, by Runyard, or by somebody else."""
+"""How runs end: as their child tells it, or, when it died, by the task's own doing, by Runyard, or by
+somebody else."""
 
 import signal
 
+import msgspec
+
 from runyard.model.runs import Outcome, RunError
+from runyard.protocol.frames import End
 from runyard.worker.child import Child
+from runyard.worker.clock import instant, wall
 from runyard.worker.execution import Ending, Execution
+from runyard.worker.packets import Finished
+
+MOST_COUNTED = 2**31 - 1
+"""More errors than this no run has logged."""
 
 OWN_FAULTS = frozenset(
     {
@@ -72,3 +81,40 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def end_as_told(
+    execution: Execution, packet: Finished, output: bytes | None, finished_at: float
+) -> End:
+    """What the server hears of a run that ended in its child; raises ValueError."""
+    if not 0 <= packet.logged_errors <= MOST_COUNTED:
+        raise ValueError("errors of a number that cannot be")
+    return End(
+        run_id=execution.assignment.run_id,
+        token=execution.token,
+        outcome=Outcome(packet.outcome),
+        begun_at=instant(execution.begun_at) if packet.begun_at and execution.begun_at else None,
+        finished_at=instant(finished_at),
+        output=None if output is None else msgspec.Raw(output),
+        error=packet.error,
+        logged_errors=packet.logged_errors,
+    )
+
+
+def end_of_run(
+    execution: Execution,
+    outcome: Outcome,
+    *,
+    error: RunError | None = None,
+    signal: int | None = None,
+) -> End:
+    """What the server hears of a run that ended in any other way."""
+    return End(
+        run_id=execution.assignment.run_id,
+        token=execution.token,
+        outcome=outcome,
+        begun_at=None if execution.begun_at is None else instant(execution.begun_at),
+        finished_at=instant(wall()),
+        error=error,
+        signal=signal,
+    )

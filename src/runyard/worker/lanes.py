@@ -10,6 +10,8 @@ from runyard.worker.execution import Execution
 
 SMOOTHING = 0.1
 """Share of the newest run in the average duration."""
+FAILED_STARTS = 3
+"""Children in a row that may die before they take anything; then what they load is at fault."""
 
 
 class LaneKey(NamedTuple):

@@ -21,30 +21,25 @@ from runyard.model.ids import VersionId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Outcome, RunError
 from runyard.protocol.frames import Assignment, End, FromWorker, Introduction, Lease, Start
+from runyard.worker.appetite import LONG, Appetite
 from runyard.worker.child import Child
 from runyard.worker.clock import instant, monotonic, not_later, wall
-from runyard.worker.endings import end_of_child
+from runyard.worker.endings import end_as_told, end_of_child, end_of_run
 from runyard.worker.execution import Ending, Execution
-from runyard.worker.lanes import Lane, LaneKey
+from runyard.worker.handing import output_of, packet_for, reclaimed
+from runyard.worker.lanes import FAILED_STARTS, Lane, LaneKey
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
-    INLINE_LIMIT,
-    WORK_FILE,
     Answer,
     Finished,
     FromChild,
     Lines,
-    Load,
     MayBegin,
     Piece,
     ProgressMade,
-    RecordedStep,
     SelfKill,
     Started,
-    Work,
-    WorkFile,
     decode_from_child,
-    encode,
 )
 from runyard.worker.parcels import Parcels
 from runyard.worker.printing import Prints
@@ -59,16 +54,6 @@ PIPELINE = 3
 """Runs before one child, the one that it executes included."""
 STEAL_AFTER = 0.002
 """Seconds that a run has executed before the ones behind it may go to an idle child."""
-PREFETCH_DURATION = 0.02
-"""Seconds of work that should wait at the worker."""
-LEAST_PREFETCH, MOST_PREFETCH = 2, 64
-LONG = 1.0
-"""Seconds after which nothing should wait behind a run: another worker may be idle."""
-RUN_OVERHEAD = 0.0001
-"""Seconds between two runs of a child."""
-FAILED_STARTS = 3
-MOST_COUNTED = 2**31 - 1
-"""More errors than this no run has logged."""
 
 
 class Outside(NamedTuple):
@@ -126,9 +111,7 @@ class Pool:
         self._asking: dict[Child, None] = {}
         """Children that took a run so late that they wait to hear whether it may begin."""
         self._order = 0
-        self._duration: float | None = None
-        self._long = 0
-        """Children whose run is a long one, at the last look."""
+        self._appetite = Appetite(settings.slots)
         self._is_closed = False
 
     # ------------------------------------------------------------ what the server asks
@@ -216,22 +199,12 @@ class Pool:
     @property
     def capacity(self) -> int:
         """How many runs should be here at most, so that no child has to wait for work."""
-        slots = self._settings.slots
-        return slots + self._prefetch * (slots - min(self._long, len(self._busy)))
-
-    @property
-    def _prefetch(self) -> int:
-        """Runs that should wait for each child whose run is not a long one."""
-        duration = self._duration or PREFETCH_DURATION
-        if duration >= LONG:
-            return 0
-        prefetch = round(PREFETCH_DURATION / (duration + RUN_OVERHEAD))
-        return max(LEAST_PREFETCH, min(MOST_PREFETCH, prefetch))
+        return self._appetite.wanted(self.busy)
 
     def excess(self, most: int) -> tuple[Lease, ...]:
         """Give back the newest that wait behind long runs, so that no more than `most` are here."""
         surplus = len(self._held) - most
-        if not self._long or surplus <= 0:
+        if not self._appetite.long or surplus <= 0:
             return ()
         return self.recall(self.unbegun[-surplus:])
 
@@ -292,7 +265,7 @@ class Pool:
         self._waiting.pop(lane, None)
         while lane.waiting:
             execution = lane.waiting.popleft()
-            self._finish(execution, _end(execution, Outcome.NOT_LOADED, error=error))
+            self._finish(execution, end_of_run(execution, Outcome.NOT_LOADED, error=error))
 
     async def _fetch_files(self, execution: Execution, lane: Lane) -> None:
         staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
@@ -301,7 +274,7 @@ class Pool:
         except NotSupplied as failure:
             if self._held.get(execution.run_id) is execution:
                 error = RunError(kind=failure.kind, message=str(failure))
-                self._finish(execution, _end(execution, Outcome.RAISED, error=error))
+                self._finish(execution, end_of_run(execution, Outcome.RAISED, error=error))
             return
         if self._held.get(execution.run_id) is execution:
             execution.staged = staged
@@ -356,44 +329,16 @@ class Pool:
         if not child.pipeline:
             self._busy[child] = None
         child.pipeline.append(execution)
-        packet = self._packet(child, execution)
+        packet = packet_for(child, execution)
         if not child.send(packet):
             child.pipeline.pop()
             self._reclaim(child, lane, execution)
 
     def _reclaim(self, child: Child, lane: Lane, execution: Execution) -> None:
         """An earlier run closed the child's channel: this one goes to another child."""
-        execution.child = None
-        if execution.has_folder:
-            execution.staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
-            child.files_of(execution).rename(execution.staged)
-            execution.has_folder = False
+        reclaimed(child, execution, self._nursery.staging)
         self._put_back(lane, [execution])
         self._end_child(child, Ending.UNRULY)
-
-    def _packet(self, child: Child, execution: Execution) -> bytes:
-        assignment = execution.assignment
-        version = int(assignment.version_id)
-        load = None
-        if version not in child.known:
-            introduction = execution.introduction
-            load = Load(
-                introduction.module, introduction.function, introduction.task, introduction.company
-            )
-        work = Work(
-            execution.run_id,
-            version,
-            assignment.public_id,
-            assignment.attempt,
-            bytes(assignment.input),
-            load,
-            tuple(RecordedStep(s.name, s.occurrence, bytes(s.value)) for s in assignment.steps),
-            monotonic(),
-        )
-        packet = encode(work)
-        if execution.staged is None and len(packet) <= INLINE_LIMIT:
-            return packet
-        return placed(child, execution, packet)
 
     def _start_child(self, lane: Lane) -> Child:
         if lane.supply is None:
@@ -423,9 +368,9 @@ class Pool:
 
     def _look_round(self) -> None:
         now = wall()
-        self._long = sum(_age(child, now) >= LONG for child in self._busy)
+        self._appetite.long = sum(_age(child, now) >= LONG for child in self._busy)
         self._rebalance()
-        if self._long:
+        if self._appetite.long:
             self._crowded()
 
     def _rebalance(self) -> None:
@@ -481,7 +426,7 @@ class Pool:
         if execution.run_id != packet.run_id or execution.begun_at is None:
             raise ValueError("a run ended that had not begun")
         finished_at = not_later(packet.finished_at)
-        end = _end_as_told(execution, packet, output_of(child, packet), finished_at)
+        end = end_as_told(execution, packet, output_of(child, packet), finished_at)
         child.read_streams()
         self._prints.end(child, execution)
         child.pipeline.popleft()
@@ -496,8 +441,7 @@ class Pool:
     def _learn(self, lane: Lane, duration: float) -> None:
         lane.learn(duration)
         lane.failed_starts = 0
-        known = self._duration
-        self._duration = duration if known is None else known + 0.05 * (duration - known)
+        self._appetite.learn(duration)
 
     def _go_on(self, child: Child, lane: Lane) -> None:
         """A child has ended a run: give it the next one, or let it rest."""
@@ -626,10 +570,7 @@ class Pool:
         """Take back what the child has not taken, with its files."""
         taken = child.take_back_runs()
         for execution in taken:
-            if execution.has_folder:
-                execution.staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
-                child.files_of(execution).rename(execution.staged)
-                execution.has_folder = False
+            reclaimed(child, execution, self._nursery.staging)
         return taken
 
     def _rest(self, child: Child) -> None:
@@ -665,7 +606,7 @@ class Pool:
         self._prints.end(child, execution)
         self.parcels.forget(child)
         outcome, error, number = end_of_child(child, execution, code)
-        end = _end(execution, outcome, error=error, signal=number)
+        end = end_of_run(execution, outcome, error=error, signal=number)
         self._finish(execution, end)
 
     def _busy_children(self) -> Iterable[Child]:
@@ -676,61 +617,3 @@ def _age(child: Child, now: float) -> float:
     """For how many seconds its run executes."""
     begun_at = child.pipeline[0].begun_at if child.pipeline else None
     return 0.0 if begun_at is None else now - begun_at
-
-
-def placed(child: Child, execution: Execution, packet: bytes) -> bytes:
-    """Put what does not fit into a packet beside the child; the packet to send instead."""
-    folder = child.files_of(execution)
-    if execution.staged is None:
-        folder.mkdir(0o755, exist_ok=True)
-    else:
-        execution.staged.rename(folder)
-        execution.staged = None
-    folder.chmod(0o755)
-    execution.has_folder = True
-    if len(packet) <= INLINE_LIMIT:
-        return packet
-    (folder / WORK_FILE).write_bytes(packet)
-    return encode(WorkFile(execution.run_id))
-
-
-def output_of(child: Child, packet: Finished) -> bytes | None:
-    """The output that a child reports, put together where it came in pieces."""
-    if not packet.pieces:
-        return packet.output
-    return child.take_pieces()
-
-
-def _end_as_told(
-    execution: Execution, packet: Finished, output: bytes | None, finished_at: float
-) -> End:
-    if not 0 <= packet.logged_errors <= MOST_COUNTED:
-        raise ValueError("errors of a number that cannot be")
-    return End(
-        run_id=execution.assignment.run_id,
-        token=execution.token,
-        outcome=Outcome(packet.outcome),
-        begun_at=instant(execution.begun_at) if packet.begun_at and execution.begun_at else None,
-        finished_at=instant(finished_at),
-        output=None if output is None else msgspec.Raw(output),
-        error=packet.error,
-        logged_errors=packet.logged_errors,
-    )
-
-
-def _end(
-    execution: Execution,
-    outcome: Outcome,
-    *,
-    error: RunError | None = None,
-    signal: int | None = None,
-) -> End:
-    return End(
-        run_id=execution.assignment.run_id,
-        token=execution.token,
-        outcome=outcome,
-        begun_at=None if execution.begun_at is None else instant(execution.begun_at),
-        finished_at=instant(wall()),
-        error=error,
-        signal=signal,
-    )
