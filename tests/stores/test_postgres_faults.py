@@ -11,6 +11,7 @@ import pytest
 from runyard.model.errors import StorageUnavailable
 from runyard.model.ids import RunId
 from runyard.stores.postgres import lane, readers, writer
+from runyard.stores.postgres.connecting import FOR_WRITING, Connector
 from runyard.stores.postgres.store import PostgresStore
 from tests.stores.postgres_support import (
     ACME,
@@ -24,6 +25,8 @@ from tests.stores.postgres_support import (
 )
 from tests.support.postgres import DURABLE, PostgresServer, private_postgres
 
+LEASE = 10.0
+"""Seconds after which the runs of a server that stands still go to others, by default."""
 COMMIT = b"\x00commit\x00"
 """The binding of the prepared statement that commits a group."""
 
@@ -119,6 +122,27 @@ async def test_while_the_database_is_away_only_what_is_known_not_to_be_written_f
         assert (await undecided).inserted
         assert await store.runs.finish([a_finish(run)]) == [1]
         assert await stored_runs(postgres_dsn) == [1, 2]
+
+
+async def test_a_server_that_stands_still_in_a_transaction_holds_nobody_up_for_a_lease(
+    postgres_dsn: str, memory_path: Path
+):
+    async with opened(postgres_dsn, memory_path) as store:
+        await furnish(store)
+        await store.runs.start([a_new_run(1)])
+        [claimed] = await store.runs.claim(a_claim(1))
+        still = await Connector(postgres_dsn).open_connection()
+        try:
+            await still.execute("; ".join(FOR_WRITING))
+            await still.execute("BEGIN")
+            await still.execute("SELECT id FROM runs FOR UPDATE")
+
+            async with asyncio.timeout(LEASE):
+                accepted = await store.runs.finish([a_finish(claimed)])
+        finally:
+            await still.close()
+
+    assert accepted == [1]
 
 
 async def test_a_store_can_be_closed_while_the_database_is_away(

@@ -34,7 +34,9 @@ FOR_WRITING = (
     "SET enable_mergejoin = off",
     "SET statement_timeout = '60s'",
     "SET lock_timeout = '20s'",
-    "SET idle_in_transaction_session_timeout = '20s'",
+    # A server that stands still, or whose machine is gone, may hold locks that all others wait for:
+    # they go on within half the time after which its runs are theirs anyway.
+    "SET idle_in_transaction_session_timeout = '5s'",
     f"SELECT pg_advisory_lock_shared({IN_USE})",
 )
 FOR_READING = (
