@@ -21,11 +21,13 @@ Installation = Annotated[bool, Parameter(help="Of the whole installation instead
     help_epilogue="Examples:\n"
     "  export RUNYARD_TOKEN=$(runyard token create native --company acme --data ./runyard-data)\n"
     "  runyard token create worker --company acme --lasting 90d --name host-17\n"
-    "  runyard token create worker --installation --join"
+    "  runyard token create worker --installation --join\n"
+    "  runyard token create system --company acme --name Finance"
 )
 def create(  # noqa: PLR0913 - each is an option
     kind: Annotated[
-        Literal["native", "worker", "remote-control"], Parameter(help="Which door it opens.")
+        Literal["native", "worker", "remote-control", "system"],
+        Parameter(help="Which door it opens."),
     ],
     /,
     *,

@@ -59,6 +59,7 @@ from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, 
 from runyard.engine.signing import Signing
 from runyard.engine.starts import Starts
 from runyard.engine.steering import Steering
+from runyard.engine.systems import Systems
 from runyard.engine.tasks import Tasks
 from runyard.engine.tickets import Tickets, TicketSettings
 from runyard.engine.tokens import Tokens
@@ -142,6 +143,7 @@ class Engine:
         self.companies = Companies(parts)
         self.tokens = tokens = Tokens(parts)
         self.remote_control = RemoteControl(tokens)
+        self.systems = Systems(parts, self._keys)
         self._passwords = Passwords()
         self._let_people_in(parts, settings)
         self.deploys = Deploys(parts, files)
@@ -191,7 +193,10 @@ class Engine:
         self._preparing.on_scheduled = self.maintenance.expect
         self.starts.judge = self._outbound.refuse
         self.starts.on_preparing = self._preparing.begin
+        self.starts.files_from = self.systems.files_from
+        self.systems.on_change = self.actors.forget
         self.maintenance.on_lost = self.calls.lost
+        self.maintenance.on_note = self.systems.note_uses
         self.deploys.on_deployed = self.allocations.expect
         self.peers = parts.peers
         self._hearing = Hearing(
@@ -208,6 +213,8 @@ class Engine:
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
 
     def _revoked(self) -> None:
+        self.systems.forget()
+        self.actors.forget()
         self.workers.notice()
         self.tickets.forget()
 
@@ -257,6 +264,7 @@ class Engine:
         await self.calls.records.flush()
         await self.logs.flush()
         await self.tokens.note_uses()
+        await self.systems.note_uses()
         await self.logins.note_uses()
 
     async def _run(self) -> None:

@@ -98,6 +98,8 @@ class Maintenance:
         self._due_wakeup = attempts.scheduled_wakeup
         self.on_lost: Callable[[Session], None] = _nobody_cares
         """Called when a session is gone."""
+        self.on_note: Callable[[], Awaitable[None]] = _noting_nothing
+        """Called now and then, to write down who used what."""
         self._renewed_at = timedelta()
         self.on_look: Callable[[], None] = _nothing
         """Called after every look at the gates."""
@@ -128,6 +130,7 @@ class Maintenance:
             group.create_task(self._every("blobs", PRUNE_BLOBS_EVERY, self.prune_blobs))
             group.create_task(self._every("token uses", NOTE_USES_EVERY, self._tokens.note_uses))
             group.create_task(self._every("login uses", NOTE_USES_EVERY, self._logins.note_uses))
+            group.create_task(self._every("system uses", NOTE_USES_EVERY, self.on_note))
             group.create_task(self._look_forever())
             rescue = SHARED_RESCUE if self._store.is_shared else OWN_LOOK
             group.create_task(self._every("rescue", rescue, self._rescue_expired))
@@ -421,3 +424,7 @@ def _nothing() -> None:
 
 def _nobody_cares(session: Session) -> None:
     """Before anybody does."""
+
+
+async def _noting_nothing() -> None:
+    """Before anybody notes."""

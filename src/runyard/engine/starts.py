@@ -3,7 +3,7 @@
 All runs of a request start, or none. What is acknowledged is on disk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -122,6 +122,8 @@ class Starts:
         """Called with runs that were started and have to be prepared."""
         self.judge: Callable[[WebAddress, Allowances], None] = _anything
         """Raises AddressRefused for what may not be visited, as far as the address itself shows it."""
+        self.files_from: Callable[[Run], Awaitable[tuple[str, ...]]] = _from_nowhere
+        """What addresses in the input of a run that is started again may visit besides."""
         self._started: dict[CompanyId, int] = {}
         """Queued runs of each company when they were last counted, plus starts since."""
 
@@ -155,7 +157,8 @@ class Starts:
         version_id = run.version_id if how.same_version else task.version_id
         shape = await self._directory.input_shape(version_id)
         raw = shape.accept(raw)
-        preparation = self._preparation(shape, raw, parked=parked)
+        allowed = await self.files_from(run) if shape.addresses_in(raw) else ()
+        preparation = self._preparation(shape, raw, parked=parked, allowed=allowed)
         state = RunState.PARKED if parked else RunState.QUEUED
         if preparation is not None:
             state = RunState.PREPARING
@@ -441,3 +444,8 @@ def _anything(address: WebAddress, allowed: Allowances) -> None:
 
 def _nothing() -> None:
     """Before anybody cares."""
+
+
+async def _from_nowhere(run: Run) -> tuple[str, ...]:
+    """Before anybody opens anything."""
+    return ()

@@ -5,7 +5,7 @@
     │   ├── CompanyNotFound, TaskNotFound, VersionNotFound, RunNotFound, TokenNotFound
     │   ├── ScheduleNotFound, FileNotFound, WorkerNotFound, BundleNotFound
     │   └── UserNotFound, GrantNotFound, SetupLinkNotFound, CallbackNotFound,
-    │       ApiKeyNotFound
+    │       ApiKeyNotFound, SystemNotFound
     ├── Conflict                 it exists, but not in a state that allows this
     │   ├── IllegalTransition, LeaseLost, OutputNotReady, InputGone, CallbackNotReady
     │   ├── TaskNotRunnable      TaskWithdrawn
@@ -19,7 +19,7 @@
     │   ├── CodeRefused          broken task code: file, line and reason
     │   ├── TooLarge, AddressRefused
     │   ├── Unauthenticated      TokenRevoked
-    │   └── Forbidden            RemoteControlDisabled, WorkerLocked
+    │   └── Forbidden            RemoteControlDisabled, WorkerLocked, SystemNotAllowed
     ├── OutboundFailed           another server could not be reached, or not within the limits
     └── Busy                     try again later
         ├── Overloaded           write queue full; carries when to retry
@@ -44,6 +44,7 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model.ids import WorkerId
+from runyard.model.systems import System, SystemState
 from runyard.model.tokens import Token
 
 
@@ -128,6 +129,10 @@ class SetupLinkNotFound(NotFound):
 
 class ApiKeyNotFound(NotFound):
     """The user has no such API key."""
+
+
+class SystemNotFound(NotFound):
+    """There is no such system."""
 
 
 class CallbackNotFound(NotFound):
@@ -271,6 +276,15 @@ class WorkerLocked(Forbidden):
 
 class RemoteControlDisabled(Forbidden):
     """Remote control of the company is switched off."""
+
+
+class SystemNotAllowed(Forbidden):
+    """The system may not call: it waits to be allowed, or is locked."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        told = "is locked" if system.state is SystemState.LOCKED else "waits to be allowed"
+        super().__init__(f"the system {system.name!r} {told}: an administrator has to allow it")
 
 
 class OutboundFailed(RunyardError):

@@ -21,12 +21,13 @@ FileId = NewType("FileId", int)
 UserId = NewType("UserId", int)
 LoginId = NewType("LoginId", int)
 ActorId = NewType("ActorId", int)
-"""Of whoever asked for something: a token or a user. All ids come from one sequence, so that no two kinds of
+"""Of whoever asked for something: a token, a user or a system. All ids come from one sequence, so that no two kinds of
 actors share one."""
 CallbackId = NewType("CallbackId", int)
 AllocationId = NewType("AllocationId", int)
 TicketId = NewType("TicketId", int)
 ApiKeyId = NewType("ApiKeyId", int)
+SystemId = NewType("SystemId", int)
 
 PUBLIC_ID_LENGTH = 22
 

@@ -16,6 +16,8 @@ class TokenKind(StrEnum):
     WORKER = "worker"
     REMOTE_CONTROL = "remote-control"
     """Integray's Remote API, for one company; there is at most one that opens."""
+    SYSTEM = "system"
+    """A UUID of an external system, which `runyard.model.systems` has more of."""
 
 
 class Role(StrEnum):

@@ -63,6 +63,7 @@ from runyard.stores.listing import RunFilter as RunFilter
 from runyard.stores.outbox import Callbacks, NewCallback
 from runyard.stores.peering import Peering
 from runyard.stores.preparing import NewPreparation, Preparations, Prepared
+from runyard.stores.systems import Systems
 
 INLINE_LIMIT = 32 * 1024
 """Values up to this many bytes stand in the database; larger ones in the blob store."""
@@ -916,6 +917,7 @@ class Store(Protocol):
     tickets: Tickets
     api_keys: ApiKeys
     signing_keys: SigningKeys
+    systems: Systems
     workers: Workers
     schedules: Schedules
     logs: Logs

@@ -6,10 +6,11 @@ from runyard.dialects.native import wire
 from runyard.dialects.native.naming import slug_of
 from runyard.dialects.native.paging import part_of
 from runyard.engine.engine import Engine
+from runyard.engine.systems import as_token
 from runyard.engine.tokens import NewToken
 from runyard.model.companies import Company
 from runyard.model.errors import TokenNotFound
-from runyard.model.ids import TokenId
+from runyard.model.ids import SystemId, TokenId
 from runyard.model.states import RunState
 from runyard.model.tokens import Permission, Role, Token, TokenKind
 from runyard.protocol import shapes
@@ -82,8 +83,22 @@ async def create_token(request: Request) -> shapes.CreatedToken:
 async def revoke_token(request: Request) -> Response:
     """Revoke a token of a company: it is refused from now on."""
     token = _token_id(request.params["token"])
-    await request.engine.tokens.revoke(request.company.id, token)
+    try:
+        await request.engine.tokens.revoke(request.company.id, token)
+    except TokenNotFound:
+        if not await _removed_system(request, SystemId(token)):
+            raise
     return Response(status=204)
+
+
+async def _removed_system(request: Request, system: SystemId) -> bool:
+    """Whether there is such a system in the company; it is removed now."""
+    found = await request.engine.systems.find(system)
+    if found is None or found.company_id != request.company.id:
+        return False
+    if found.removed_at is None:
+        await request.engine.systems.remove(found)
+    return True
 
 
 async def list_installation_tokens(request: Request) -> shapes.TokenPage:
@@ -125,6 +140,8 @@ async def _new_token(request: Request, company: Company | None) -> shapes.Create
         raise refused("joins", "true", f"false, for a token of kind {wanted.kind}")
     if wanted.kind is TokenKind.REMOTE_CONTROL:
         created = await _remote_control_token(request, company, wanted)
+    elif wanted.kind is TokenKind.SYSTEM:
+        created = await _system_token(request, company, wanted)
     else:
         created = await request.engine.tokens.create(
             wanted.kind,
@@ -148,6 +165,22 @@ async def _remote_control_token(
         raise refused("lasting", "a duration", "null: it is valid until another one is made")
     named = {"name": wanted.name} if wanted.name else {}
     return await request.engine.remote_control.allow(company, role=wanted.role, **named)
+
+
+async def _system_token(
+    request: Request, company: Company | None, wanted: shapes.NewToken
+) -> NewToken:
+    """The same as creating a system that waits to be allowed."""
+    if company is None:
+        raise refused("kind", wanted.kind, "a company's: POST /companies/{company}/tokens")
+    if wanted.lasting is not None:
+        raise refused("lasting", "a duration", "null: it is valid until it is renewed or removed")
+    if wanted.role is not Role.OPERATOR:
+        raise refused(
+            "role", wanted.role, "operator: a system starts tasks, and reads what it started"
+        )
+    created = await request.engine.systems.create(company, wanted.name)
+    return NewToken(token=as_token(created.system), secret=created.uuid)
 
 
 def _token_id(text: str) -> TokenId:

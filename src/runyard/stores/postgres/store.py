@@ -39,6 +39,7 @@ from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
 from runyard.stores.preparing import Preparations
 from runyard.stores.queries import SHARED, load_queries
+from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
@@ -51,6 +52,7 @@ from runyard.stores.tables.pieces import Statement, a_piece
 from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable
+from runyard.stores.tables.systems import SystemTable
 from runyard.stores.tables.tasks import TaskTable
 from runyard.stores.tables.tokens import TokenTable
 from runyard.stores.tables.users import UserTable
@@ -95,6 +97,7 @@ class PostgresStore:
         self.tickets: Tickets = TicketTable(db)
         self.api_keys: ApiKeys = ApiKeyTable(db)
         self.signing_keys: SigningKeys = SigningKeyTable(db)
+        self.systems: Systems = SystemTable(db)
         self.workers: Workers = WorkerTable(db)
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)

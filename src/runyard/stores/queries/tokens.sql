@@ -26,8 +26,14 @@ SELECT id, company_id, kind, role, name, last_characters, created_at, expires_at
   FROM tokens WHERE id = :token_id;
 
 -- name: list_tokens(company_id)
+-- Systems present a token as well: theirs stand in their own table.
 SELECT id, company_id, kind, role, name, last_characters, created_at, expires_at, revoked_at,
        last_used_at, joins
   FROM tokens
  WHERE company_id IS NOT DISTINCT FROM :company_id
+UNION ALL
+SELECT id, company_id, 'system', 'operator', name, last_characters, created_at, NULL, removed_at,
+       last_seen_at, 0
+  FROM systems
+ WHERE company_id = :company_id
  ORDER BY created_at DESC, id DESC;

@@ -30,6 +30,7 @@ LONG_QUERIES = frozenset(
         "list_files",
         "list_gates",
         "list_schedules",
+        "list_systems",
         "list_tasks",
         "list_tokens",
         "list_versions",

@@ -37,6 +37,7 @@ from runyard.stores.preparing import Preparations
 from runyard.stores.queries import SHARED, Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
+from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
@@ -49,6 +50,7 @@ from runyard.stores.tables.pieces import Statement, a_piece
 from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable
+from runyard.stores.tables.systems import SystemTable
 from runyard.stores.tables.tasks import TaskTable
 from runyard.stores.tables.tokens import TokenTable
 from runyard.stores.tables.users import UserTable
@@ -84,6 +86,7 @@ class SqliteStore:
         self.tickets: Tickets = TicketTable(db)
         self.api_keys: ApiKeys = ApiKeyTable(db)
         self.signing_keys: SigningKeys = SigningKeyTable(db)
+        self.systems: Systems = SystemTable(db)
         self.workers: Workers = WorkerTable(db)
         self.schedules: Schedules = ScheduleTable(db, self.blobs)
         self.logs: Logs = LogTable(logs)

@@ -1,0 +1,44 @@
+"""The part of the Store contract that is about systems, which call in by a UUID.
+
+What `base` says about writing, reading, durability and companies holds here as well.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from runyard.model.ids import CompanyId, SystemId
+from runyard.model.systems import System, SystemState
+
+
+class Systems(Protocol):
+    """Systems, by the SHA-256 of what they present. A removed one is kept: runs name it."""
+
+    async def create(self, system: System, digest: bytes) -> bool:
+        """Keep a new one. False when the company has a system of that name."""
+
+    async def find(self, system: SystemId) -> System | None:
+        """One, removed or not."""
+
+    async def find_by_digest(self, digest: bytes) -> System | None:
+        """The one that this UUID belongs to, whatever its state; not a removed one."""
+
+    async def list(self, company: CompanyId) -> list[System]:
+        """A company's, newest first."""
+
+    async def set_state(self, system: SystemId, state: SystemState, at: datetime) -> bool:
+        """Allow or lock. False when there is no such system any more."""
+
+    async def change(self, system: System) -> bool | None:
+        """Keep its name, description and files_from as they are in this value; None when another system
+        of the company has that name, False when there is no such system any more.
+        """
+
+    async def renew(self, system: System, digest: bytes) -> bool:
+        """Give it the UUID of this value; the one before is unknown. False when it is gone."""
+
+    async def remove(self, system: SystemId, at: datetime) -> bool:
+        """Take it out of the list; its UUID is unknown from now on. False when it was before."""
+
+    async def note(self, seen: Sequence[tuple[SystemId, str, datetime]]) -> None:
+        """From where and when systems last called (relaxed)."""
