@@ -68,6 +68,7 @@ ACCESS = (
     Command("company", "runyard.cli.companies:app", "Companies, the owners of everything."),
     Command("user", "runyard.cli.users:app", "Users, who sign in to the console."),
     Command("token", "runyard.cli.tokens:app", "Tokens, which programs present."),
+    Command("system", "runyard.cli.systems:app", "Systems, which call in by a UUID."),
 )
 GROUPS = (("Server", SERVER), ("Work", WORK), ("Access", ACCESS))
 COMMANDS = (*SERVER, *WORK, *ACCESS)

@@ -119,11 +119,18 @@ class Systems:
         return NewSystem(system=system, uuid=uuid)
 
     async def list(
-        self, company: Company, state: SystemState | None = None
+        self, company: Company, state: SystemState | None = None, search: str = ""
     ) -> builtins.list[System]:
-        """A company's systems, newest first; those in one state, or all."""
-        found = await self._store.systems.list(company.id)
-        return [self._as_seen(system) for system in found if state in (None, system.state)]
+        """A company's systems, newest first; those in one state, or with a text in what people read
+        of them, or all.
+        """
+        found = [self._as_seen(system) for system in await self._store.systems.list(company.id)]
+        wanted = search.strip().casefold()
+        return [
+            system
+            for system in found
+            if state in (None, system.state) and (not wanted or _has(system, wanted))
+        ]
 
     async def load(self, company: CompanyId, ref: str) -> System:
         """A system of a company by its id or name; raises SystemNotFound."""
@@ -315,6 +322,11 @@ def as_token(system: System) -> Token:
         revoked_at=system.removed_at,
         last_used_at=system.last_seen_at,
     )
+
+
+def _has(system: System, text: str) -> bool:
+    shown = (system.name, system.description, system.address, system.last_characters)
+    return any(text in part.casefold() for part in shown)
 
 
 def _taken(name: str) -> NameTaken:

@@ -1,6 +1,6 @@
 """Who may do what. One function decides, for every door."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from runyard.model.companies import Company
@@ -61,3 +61,18 @@ def may(permission: Permission, caller: Caller, company: Company | None) -> bool
     except (CompanyNotFound, Forbidden):
         return False
     return True
+
+
+def demand_to_open(caller: Caller, hosts: Iterable[str], *, before: Iterable[str] = ()) -> None:
+    """Raise Forbidden unless the caller may let files come from these hosts, some of which are open
+    already.
+
+    What a server reaches is the affair of whoever runs it: what stands beside it in its network
+    belongs to the installation, not to any company on it.
+    """
+    opened = set(hosts) - set(before)
+    if opened and not may(Permission.INSTALL, caller, None):
+        raise Forbidden(
+            f"files_from: {', '.join(sorted(opened))} is opened by administrators of the whole "
+            "installation only, since it may lead into the server's own network"
+        )

@@ -104,6 +104,14 @@ EXPECTED = {
     "POST /companies/{company}/callbacks/{callback}/resend": Permission.OPERATE,
     "GET /companies/{company}/callback-secret": Permission.ADMINISTER,
     "POST /companies/{company}/callback-secret/rotate": Permission.ADMINISTER,
+    "GET /companies/{company}/systems": Permission.READ,
+    "POST /companies/{company}/systems": Permission.ADMINISTER,
+    "GET /companies/{company}/systems/{system}": Permission.READ,
+    "PATCH /companies/{company}/systems/{system}": Permission.ADMINISTER,
+    "POST /companies/{company}/systems/{system}/allow": Permission.ADMINISTER,
+    "POST /companies/{company}/systems/{system}/lock": Permission.ADMINISTER,
+    "POST /companies/{company}/systems/{system}/renew": Permission.ADMINISTER,
+    "DELETE /companies/{company}/systems/{system}": Permission.ADMINISTER,
     "GET /workers": Permission.READ,
     "GET /workers/{worker}": Permission.MONITOR,
     "POST /workers/{worker}/allow": Permission.INSTALL,
@@ -169,6 +177,7 @@ async def status_of(place: Place, route: Route, secret: str, company: str) -> in
         schedule="none",
         worker="none",
         callback=NONE,
+        system="none",
         user=NONE,
         key=NONE,
     )
@@ -211,6 +220,7 @@ async def test_nothing_is_answered_without_a_token(place: Place, route: Route) -
         key=NONE,
         worker="none",
         callback=NONE,
+        system="none",
     )
 
     async with place.client("ryd_native_none") as stranger:
@@ -233,12 +243,14 @@ async def test_every_id_of_another_company_is_unknown(place: Place) -> None:
         "/files?name=f", content=b"x", headers={"content-type": "text/csv"}
     )
     token = await place.acme.post("/tokens")
+    system = await place.acme.post("/systems", json={"name": "Finance"})
     values = {
         "run": [str(run), (await place.acme.get(f"/runs/{run}")).json()["public_id"]],
         "task": [str(task["id"]), task["uuid"], task["public_id"]],
         "schedule": [str(schedule.json()["id"])],
         "file": [str(file.json()["id"])],
-        "token": [str(token.json()["id"])],
+        "token": [str(token.json()["id"]), str(system.json()["id"])],
+        "system": [str(system.json()["id"]), "Finance"],
     }
     tried = 0
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model import errors
-from runyard.protocol import call_shapes, credential_shapes, shapes, user_shapes
+from runyard.protocol import call_shapes, credential_shapes, shapes, system_shapes, user_shapes
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.openapi import Refusal
 from runyard.web.problems import problem_from, unexpected_problem
@@ -421,6 +421,33 @@ EXAMPLES |= {
         "version": 3,
         "duration": "PT0.0004S",
     },
+}
+
+_SYSTEM: Json = {
+    "id": 37,
+    "name": "Finance",
+    "description": "The process suite that books invoices",
+    "state": "allowed",
+    "last_characters": "7c11",
+    "files_from": ["bpm.example.org", "10.1.0.0/16:443"],
+    "address": "192.0.2.17",
+    "created_at": _AT,
+    "updated_at": "2026-03-01T08:10:00Z",
+    "last_seen_at": "2026-03-01T09:12:00Z",
+}
+_CREATED_SYSTEM: Json = {**_SYSTEM, "uuid": "0d6c1f0e-1f5b-4b0e-9a53-8e6a2f6f7c11"}
+
+EXAMPLES |= {
+    system_shapes.NewSystem: {
+        "name": "Finance",
+        "description": "The process suite that books invoices",
+        "files_from": ["bpm.example.org", "10.1.0.0/16:443"],
+        "allowed": True,
+    },
+    system_shapes.SystemChange: {"description": "Books invoices and reminders"},
+    system_shapes.System: _SYSTEM,
+    system_shapes.SystemPage: _page(_SYSTEM),
+    system_shapes.CreatedSystem: _CREATED_SYSTEM,
 }
 
 

@@ -12,6 +12,7 @@ from runyard.dialects.native import (
     installation,
     runs,
     schedules,
+    systems,
     tasks,
     users,
     workers,
@@ -63,6 +64,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "callbacks": "Requests to other servers when runs have ended, signed and repeated.",
         "schedules": "Plans that start runs by themselves.",
         "workers": "Processes that execute runs, and who of them may.",
+        "systems": "Programs of others that call in by a UUID, and which of them may.",
         "installation": "Health, and this document.",
     },
     params={
@@ -75,6 +77,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "user": "Id or email of the user, percent-encoded.",
         "key": "Id of the API key.",
         "callback": "Id or public id of the callback.",
+        "system": "Id or name of the system, percent-encoded.",
         "schedule": "Id or name of the schedule, percent-encoded.",
     },
     examples=EXAMPLES,
@@ -99,6 +102,7 @@ ROUTES: tuple[Route, ...] = (
     *schedules.ROUTES,
     *workers.ROUTES,
     *callbacks.ROUTES,
+    *systems.ROUTES,
     *installation.ROUTES,
     Route(
         method="GET",

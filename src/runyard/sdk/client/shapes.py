@@ -33,6 +33,8 @@ from runyard.protocol.shapes import TaskField as TaskField
 from runyard.protocol.shapes import Token as Token
 from runyard.protocol.shapes import Version as Version
 from runyard.protocol.shapes import Worker as Worker
+from runyard.protocol.system_shapes import CreatedSystem as CreatedSystem
+from runyard.protocol.system_shapes import System as System
 from runyard.protocol.user_shapes import CreatedUser as CreatedUser
 from runyard.protocol.user_shapes import SetupLink as SetupLink
 from runyard.protocol.user_shapes import User as User

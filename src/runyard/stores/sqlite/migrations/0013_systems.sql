@@ -17,3 +17,4 @@ CREATE TABLE systems (
     removed_at INTEGER
 );
 CREATE UNIQUE INDEX systems_by_name ON systems (company_id, name) WHERE removed_at IS NULL;
+CREATE INDEX systems_of_company ON systems (company_id, created_at, id);
