@@ -13,11 +13,12 @@ from runyard.model.errors import (
     TaskNotFound,
     TaskNotRunnable,
     TooLarge,
+    VersionNotFound,
 )
 from runyard.model.states import RunState
 from runyard.model.tasks import Policies
 from runyard.model.types import Field, Integer, Text
-from tests.support.yard import Yard, _no_bytes
+from tests.support.yard import Yard, _no_bytes, a_declaration
 
 COUNT = Field(name="count", parameter="count", type=Integer())
 TEXT = Field(name="text", parameter="text", type=Text())
@@ -69,6 +70,24 @@ async def test_a_priority_is_asked_for_or_the_tasks_or_the_companys(yard: Yard) 
     ]
 
     assert [run.priority for run in runs] == [1, 10, 70]
+
+
+async def test_a_run_of_a_fixed_version_is_judged_by_that_version(yard: Yard) -> None:
+    await yard.a_task(inputs=(COUNT,))
+    inspector = await yard.a_worker(capacity=0, name="inspector")
+    inspector.next_bundle = (a_declaration(inputs=(TEXT,), fingerprint="1"),)
+    await yard.engine.deploys.deploy(yard.company, "Work", _no_bytes())
+    task = await yard.engine.tasks.load(yard.company, "Work")
+
+    newest = await yard.a_run(input=b'{"text":"x"}')
+    fixed = await yard.a_run(input=b'{"count":1}', version=1)
+
+    assert newest.version_id == task.version_id
+    assert fixed.version_id == (await yard.engine.tasks.version(yard.company, task, 1)).id
+    with pytest.raises(InputRefused):
+        await yard.a_run(input=b'{"text":"x"}', version=1)
+    with pytest.raises(VersionNotFound, match="'Work' has no version 3"):
+        await yard.a_run(version=3)
 
 
 async def test_an_unknown_task_cannot_be_started(yard: Yard) -> None:

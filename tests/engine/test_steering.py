@@ -257,6 +257,37 @@ async def test_a_run_that_has_not_begun_can_be_parked_and_released(yard: Yard, s
     assert worker.queue[0].run_id == run.id
 
 
+@pytest.mark.parametrize("state", ["queued", "scheduled", "parked", "claimed"])
+async def test_a_run_that_does_not_execute_is_withdrawn_with_a_note(yard: Yard, state: str) -> None:
+    """R6"""
+    run, worker = await a_run_in(yard, state)
+
+    ended = await yard.engine.runs.withdraw(yard.company, str(run.id), "by the invoice system")
+
+    yard.later(SOON)
+    assert (ended.state, ended.cause) == (RunState.CANCELLED, Cause.CANCELLED)
+    assert worker.queue == []
+    assert await starts_nothing(yard, worker)
+    story = await yard.engine.history.tell(yard.company, ended)
+    assert (story.moments[-1].state, story.moments[-1].note) == (
+        RunState.CANCELLED,
+        "by the invoice system",
+    )
+    assert [m.state for m in story.moments].count(RunState.CANCELLED) == 1
+    assert await yard.engine.history.note(yard.company, ended) is None
+
+
+@pytest.mark.parametrize("state", ["running", "ended"])
+async def test_a_run_that_executes_or_has_ended_is_not_withdrawn(yard: Yard, state: str) -> None:
+    run, worker = await a_run_in(yard, state)
+
+    with pytest.raises(IllegalTransition):
+        await yard.engine.runs.withdraw(yard.company, str(run.id), "too late")
+
+    assert worker.killed == []
+    assert (await yard.run(run)).state is run.state
+
+
 @pytest.mark.parametrize("state", ["running", "ended", "parked"])
 async def test_other_runs_cannot_be_parked(yard: Yard, state: str) -> None:
     run, _ = await a_run_in(yard, state)

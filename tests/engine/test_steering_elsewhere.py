@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from runyard.engine.elsewhere import MARGIN
+from runyard.model.errors import IllegalTransition
 from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies
@@ -207,6 +208,24 @@ async def test_a_kill_at_a_server_that_stands_still_ends_unconfirmed(pair: Pair)
     assert report.killed == ()
     assert pair.clock.monotonic() - began >= LEASE
     assert (await pair.here.run(run)).is_final or report.unconfirmed == (run.id,)
+
+
+async def test_a_run_that_another_server_has_claimed_is_withdrawn(pair: Pair) -> None:
+    run, worker = await a_run_there(pair)
+
+    ended = await pair.here.engine.runs.withdraw(pair.here.company, str(run.id), "not wanted")
+
+    assert ended.state is RunState.CANCELLED
+    assert worker.queue == []
+
+
+async def test_a_run_that_executes_at_another_server_is_not_withdrawn(pair: Pair) -> None:
+    run, worker = await a_run_there(pair, "begun")
+
+    with pytest.raises(IllegalTransition):
+        await pair.here.engine.runs.withdraw(pair.here.company, str(run.id), "too late")
+
+    assert worker.killed == []
 
 
 async def test_a_run_that_another_server_has_claimed_is_parked(pair: Pair) -> None:

@@ -37,6 +37,7 @@ class Directory:
         self._companies_by_id: dict[CompanyId, Company] = {}
         self._tasks: dict[tuple[CompanyId, str], Task] = {}
         self._versions: dict[VersionId, Version] = {}
+        self._numbers: dict[tuple[TaskId, int], Version] = {}
         self._input_shapes: dict[VersionId, Shape] = {}
         self._output_shapes: dict[VersionId, Shape] = {}
         self.gates: dict[GateId, Gate] = {}
@@ -148,6 +149,19 @@ class Directory:
                 self._input_shapes.clear()
                 self._output_shapes.clear()
             self._versions[version_id] = known
+        return known
+
+    async def numbered_version(self, task: Task, number: int) -> Version:
+        """The version of a task that has this number; raises VersionNotFound."""
+        known = self._numbers.get((task.id, number))
+        if known is None:
+            versions = await self._store.tasks.versions(task.company_id, task.id)
+            known = next((version for version in versions if version.number == number), None)
+            if known is None:
+                raise VersionNotFound(f"task {task.name!r} has no version {number}")
+            if len(self._numbers) >= MOST_ENTRIES:
+                self._numbers.clear()
+            self._numbers[task.id, number] = known
         return known
 
     async def input_shape(self, version_id: VersionId) -> Shape:

@@ -14,7 +14,7 @@ from runyard.model.companies import Company
 from runyard.model.errors import RunNotFound
 from runyard.model.ids import RunId
 from runyard.model.runs import Attempt, Change, Outcome, Run
-from runyard.model.states import Cause, RunState
+from runyard.model.states import FINAL_STATES, Cause, RunState
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,12 @@ class History:
     async def note(self, company: Company, run: Run) -> str | None:
         """What whoever started it wanted to be remembered."""
         changes = await self._store.runs.changes(company.id, run.id)
-        return next((change.note for change in changes if change.note is not None), None)
+        notes = (change.note for change in changes if change.state not in FINAL_STATES)
+        return next((note for note in notes if note is not None), None)
+
+    async def changes(self, company: Company, run: Run) -> list[Change]:
+        """What was done to it that its row forgets: parked, released, made or ended with a note."""
+        return await self._store.runs.changes(company.id, run.id)
 
     async def steps(self, company: Company, run: RunId) -> list[tuple[str, int, datetime]]:
         """Its recorded steps (name, occurrence, when), in order."""
@@ -75,9 +80,11 @@ def moments_of(
     run: Run, changes: Sequence[Change], attempts: Sequence[Attempt], error: str | None
 ) -> tuple[Moment, ...]:
     """The moments of a run in order; `error` is how its last attempt failed."""
+    ended = next((change.note for change in changes if change.state in FINAL_STATES), None)
+    changes = [change for change in changes if change.state not in FINAL_STATES]
     found = [*_before_code(run, changes), *_in_code(run, attempts)]
     if run.finished_at is not None:
-        end = _moment(run.finished_at, run.state, run.attempt, _end_note(run, error))
+        end = _moment(run.finished_at, run.state, run.attempt, ended or _end_note(run, error))
         found.append(msgspec.structs.replace(end, cause=run.cause))
     return tuple(sorted(found, key=lambda moment: moment.at))
 

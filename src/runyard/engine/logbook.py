@@ -183,3 +183,21 @@ class Logbook:
             next_after=shown[-1].number if len(lines) > limit else None,
             dropped=await self._store.logs.dropped(company, run),
         )
+
+    async def kept(
+        self, company: CompanyId, run: RunId, after: int, limit: int
+    ) -> Sequence[LogLine]:
+        """Lines with numbers above `after` that are on disk by now: of a run that has ended all, of
+        others all but those of the last moment.
+        """
+        return await self._store.logs.read(
+            company, run, at_least=LogLevel.TRACE, after=after, limit=min(limit, MOST_LINES)
+        )
+
+    async def last_kept(self, company: CompanyId, run: RunId) -> int:
+        """Number of the last line that is on disk; 0 when there is none."""
+        return await self._store.logs.last_number(company, run)
+
+    async def dropped(self, company: CompanyId, run: RunId) -> int:
+        """Lines left out because the run logged more than is kept."""
+        return await self._store.logs.dropped(company, run)

@@ -117,6 +117,33 @@ class Runs:
                 return run
         raise IllegalTransition(f"run {run.id} keeps changing; try again")
 
+    async def withdraw(self, company: Company, ref: str, note: str) -> Run:
+        """End a run that is not executing. Once this returns it never will.
+
+        `note`: what its history says about it. Raises RunNotFound, IllegalTransition for runs that
+        execute, wait inside their code, or have ended.
+        """
+        run = await self.load(company, ref)
+        for _ in range(TRIES):
+            next_state(run.state, Cause.CANCELLED)  # raises for ended runs
+            if run.state is RunState.RUNNING:
+                self._refuse_executing(run)
+                moved = await self._taken_from_worker(run, Cause.CANCELLED, note)
+                if not moved:  # afterwards it is parked, where another server has it
+                    await self._steering.park_elsewhere(lease_of(run))
+            elif run.state is RunState.WAITING:
+                raise IllegalTransition(f"run {run.id} waits inside its code")
+            else:
+                moved = await self._move(run, Cause.CANCELLED, note)
+            if moved:
+                return moved[0]
+            run = await self.load(company, str(run.id))
+        raise IllegalTransition(f"run {run.id} keeps changing; try again")
+
+    def _refuse_executing(self, run: Run) -> None:
+        if run.begun_at is not None or self._steering.has_begun_here(run.id):
+            raise IllegalTransition(f"run {run.id} is executing")
+
     async def kill(self, company: Company, ref: str) -> KillReport:
         """End a run that is executing; raises IllegalTransition when it is not."""
         run = await self.load(company, ref)
@@ -163,15 +190,22 @@ class Runs:
 
     async def parked_from_worker(self, run: Run) -> Run | None:
         """The parked run if a worker that is connected here gave it back unbegun."""
+        moved = await self._taken_from_worker(run, Cause.PARKED)
+        return moved[0] if moved else None
+
+    async def _taken_from_worker(
+        self, run: Run, cause: Cause, note: str | None = None
+    ) -> list[Run]:
+        """The run moved so, if a worker that is connected here gave it back unbegun."""
         await self._dispatcher.barrier()
         taken = await self._steering.take_back([run.id])
         if not taken:
-            return None
-        # One after the other in one turn of the loop: no claim comes between queue and park.
+            return []
+        # One after the other in one turn of the loop: no claim comes between queue and move.
         _, moved = await asyncio.gather(
-            self._dispatcher.hand_back(taken), self._move(run, Cause.PARKED)
+            self._dispatcher.hand_back(taken), self._move(run, cause, note)
         )
-        return moved[0] if moved else None
+        return moved
 
     async def _change(self, company: Company, run: Run, cause: Cause) -> Run:
         next_state(run.state, cause)
@@ -184,7 +218,7 @@ class Runs:
             raise IllegalTransition(f"run {run.id} keeps changing; try again")
         return moved[0]
 
-    async def _move(self, run: Run, cause: Cause) -> list[Run]:
+    async def _move(self, run: Run, cause: Cause, note: str | None = None) -> list[Run]:
         now = self._clock.now()
         state = target(cause)
         queued = state is RunState.QUEUED
@@ -203,7 +237,8 @@ class Runs:
                     due_at=later,
                     rank=self._starts.rank_at(now, run.priority) if queued else None,
                     put_off_until=now if queued else later,
-                    is_recorded=state not in FINAL_STATES,
+                    is_recorded=state not in FINAL_STATES or note is not None,
+                    note=note,
                 )
             ]
         )

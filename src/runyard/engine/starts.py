@@ -26,7 +26,7 @@ from runyard.model.errors import (
     ValueLost,
 )
 from runyard.model.files import FileAddress
-from runyard.model.ids import ActorId, CompanyId, RunId, ScheduleId, encode_public_id
+from runyard.model.ids import ActorId, CompanyId, RunId, ScheduleId, VersionId, encode_public_id
 from runyard.model.runs import Run
 from runyard.model.shapes import Shape
 from runyard.model.states import RunState, Trigger
@@ -51,6 +51,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     input: bytes = b"{}"
     """JSON object of the named inputs."""
+    version: int | None = None
+    """Number of the version that it runs; None: the task's current one."""
     priority: int | None = None
     due_at: datetime | None = None
     parked: bool = False
@@ -136,7 +138,7 @@ class Starts:
     ) -> Started:
         """Start these runs, all or none; durable when this returns.
 
-        Raises TaskNotFound, TaskNotRunnable, InputRefused, TooLarge, QueueFull, IdempotencyConflict,
+        Raises TaskNotFound, VersionNotFound, TaskNotRunnable, InputRefused, TooLarge, QueueFull, IdempotencyConflict,
         Overloaded.
         """
         await self._refuse_too_many(company, len(requests))
@@ -256,7 +258,7 @@ class Starts:
         shape = await self._directory.input_shape(task.version_id)
         accepted = await self._files.complete(company, shape, shape.accept(raw))
         preparation = self._preparation(shape, accepted)
-        priority = await self._priority(company, task, priority)
+        priority = await self._priority(company, task.version_id, priority)
         return NewRun(
             id=RunId(await self._ids.take()),
             public_id=self._clock.new_public_id(),
@@ -328,9 +330,12 @@ class Starts:
         self._refuse_stopped(task, waits=request.waits)
         if len(request.input) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(request.input)} bytes; allowed: {VALUES_LIMIT}")
-        shape = await self._directory.input_shape(task.version_id)
+        version_id = task.version_id
+        if request.version is not None and request.version != task.version:
+            version_id = (await self._directory.numbered_version(task, request.version)).id
+        shape = await self._directory.input_shape(version_id)
         accepted = await self._files.complete(company, shape, shape.accept(request.input))
-        priority = await self._priority(company, task, request.priority)
+        priority = await self._priority(company, version_id, request.priority)
         if request.due_at is not None:
             refuse_remote("due_at", request.due_at, now)
         is_later = request.due_at is not None and request.due_at > now
@@ -345,7 +350,7 @@ class Starts:
             public_id=self._clock.new_public_id(),
             company_id=company.id,
             task_id=task.id,
-            version_id=task.version_id,
+            version_id=version_id,
             gate_id=task.gate_id,
             state=state,
             priority=priority,
@@ -366,11 +371,11 @@ class Starts:
             preparation=preparation,
         )
 
-    async def _priority(self, company: Company, task: Task, asked: int | None) -> int:
+    async def _priority(self, company: Company, version_id: VersionId, asked: int | None) -> int:
         if asked is not None:
             refuse_priority(asked)
             return asked
-        version = await self._directory.version(task.version_id)
+        version = await self._directory.version(version_id)
         return version.declaration.policies.priority or company.default_priority
 
     def _start_key(

@@ -121,6 +121,11 @@ class Steering:
             if held.company_id == company and held.gate_id == gate and held.begun_at is not None
         ]
 
+    def has_begun_here(self, run: RunId) -> bool:
+        """Whether a run has begun at a worker that is connected here, recorded so or not yet."""
+        pair = self._sessions.holder(run)
+        return pair is not None and pair[1].begun_at is not None
+
     async def returned(self, session: Session, leases: Iterable[tuple[RunId, int]]) -> None:
         """A worker gives runs back of its own accord; they have not begun and go to their places."""
         runs = [

@@ -8,7 +8,7 @@ from runyard.engine.calls import Calls
 from runyard.engine.foundation import Foundation
 from runyard.engine.steering import KillReport, Steering
 from runyard.model.companies import Company
-from runyard.model.errors import Unconfirmed, VersionNotFound
+from runyard.model.errors import Unconfirmed
 from runyard.model.ids import RunId
 from runyard.model.tasks import Task, Version
 from runyard.stores.base import GateLoad, LeasedRun
@@ -44,10 +44,7 @@ class Tasks:
         """The current version, or that of this number; raises VersionNotFound."""
         if number is None or number == task.version:
             return await self._directory.version(task.version_id)
-        for version in await self._store.tasks.versions(company.id, task.id):
-            if version.number == number:
-                return version
-        raise VersionNotFound(f"task {task.name!r} has no version {number}")
+        return await self._directory.numbered_version(task, number)
 
     async def versions(self, company: Company, task: Task) -> builtins.list[Version]:
         """All versions, newest first."""

@@ -216,6 +216,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """From when on the run can run now; None keeps what was."""
     is_recorded: bool = False
     """Whether the run's history shows it, although the row forgets it."""
+    note: str | None = None
+    """What its history says about it; of a move that is recorded."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):

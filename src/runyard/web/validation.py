@@ -36,6 +36,7 @@ _WORDS = {
 }
 _PATH_PART = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _LONGEST_SEEN = 80
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @lru_cache(maxsize=256)
@@ -57,6 +58,22 @@ def struct_from_json(body: bytes, shape: type[S]) -> S:
         raise MalformedBody("the body is nested too deeply") from None
     refuse_repeated_names(body)
     return value
+
+
+def members_from_json(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each as it was written; raises MalformedBody or InputRefused."""
+    try:
+        found = _MEMBERS.decode(body)
+    except msgspec.ValidationError as error:
+        raise InputRefused([problem_of(error, msgspec.Struct, _untyped(body))]) from None
+    except msgspec.DecodeError as error:
+        raise MalformedBody(_malformed(body, str(error))) from None
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+    refuse_repeated_names(body)
+    return found
 
 
 def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:

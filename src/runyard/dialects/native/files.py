@@ -2,15 +2,16 @@
 
 from runyard.dialects.native import wire
 from runyard.dialects.native.paging import part_of
-from runyard.dialects.native.uploads import FORM, download_headers, form_file, wanted_range
+from runyard.dialects.native.uploads import FORM, form_file
 from runyard.model.errors import FileNotFound
 from runyard.model.files import StoredFile
 from runyard.model.ids import FileId
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
+from runyard.web.downloads import download
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.requests import Request, refuse_announced, refused
-from runyard.web.responses import ByteStream, Response
+from runyard.web.responses import Response
 from runyard.web.routing import Route
 
 RAW = "application/octet-stream"
@@ -62,21 +63,7 @@ async def show_file(request: Request) -> shapes.File:
 async def download_file(request: Request) -> Response:
     """Download a file, or with `Range` a part of it."""
     file = await _file(request)
-    wanted = wanted_range(request.headers.get(b"range"), file.size)
-    headers = download_headers(file)
-    content_type = file.content_type.encode("ascii", "replace")
-    if wanted is None:
-        parts = request.engine.files.read(file)
-        return ByteStream(parts, file.size, content_type=content_type, headers=headers)
-    first, length = wanted
-    span = b"bytes %d-%d/%d" % (first, first + length - 1, file.size)
-    return ByteStream(
-        request.engine.files.read(file, first, length),
-        length,
-        status=206,
-        content_type=content_type,
-        headers=[*headers, (b"content-range", span)],
-    )
+    return download(request.engine.files, file, request.headers.get(b"range"))
 
 
 async def _file(request: Request) -> StoredFile:

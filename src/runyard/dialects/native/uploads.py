@@ -1,20 +1,15 @@
-"""Bodies that are too large for memory: files come and go in parts."""
+"""Bodies that are too large for memory: files come in parts."""
 
-import re
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header  # type: ignore[import-untyped]
 
 from runyard.engine.files import DEFAULT_CONTENT_TYPE
-from runyard.model.files import StoredFile
-from runyard.web.asgi import Headers
-from runyard.web.errors import MalformedBody, RangeRefused
+from runyard.web.errors import MalformedBody
 from runyard.web.requests import Request
 
 FORM = "multipart/form-data"
 _MOST_FORM_OVERHEAD = 64 * 1024
-_RANGE = re.compile(r"bytes=(?P<first>\d{0,18})-(?P<last>\d{0,18})")
 
 
 class FormFile:
@@ -64,34 +59,3 @@ async def _form_events(request: Request, boundary: str, limit: int) -> AsyncIter
         parser.close()
     except MultipartError as error:
         raise MalformedBody(f"the form cannot be read: {error}") from None
-
-
-def wanted_range(header: bytes | None, size: int) -> tuple[int, int] | None:
-    """First byte and length that a Range header asks for; None for all. Raises RangeRefused."""
-    if header is None:
-        return None
-    match = _RANGE.fullmatch(header.decode("latin-1").replace(" ", ""))
-    if match is None or (not match["first"] and not match["last"]):
-        return None  # a form that is not served here is as good as none
-    if not match["first"]:
-        length = min(int(match["last"]), size)
-        first, last = size - length, size - 1
-    else:
-        first = int(match["first"])
-        last = min(int(match["last"]), size - 1) if match["last"] else size - 1
-    if match["first"] and match["last"] and int(match["last"]) < first:
-        return None
-    if first >= size or last < first:
-        raise RangeRefused(size)
-    return first, last - first + 1
-
-
-def download_headers(file: StoredFile) -> Headers:
-    """Headers that make a browser save a file and never show or run it."""
-    plain = re.sub(r"[^ !#-\[\]-~]", "_", file.name)
-    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file.name, safe='')}"
-    return [
-        (b"content-disposition", disposition.encode("ascii")),
-        (b"accept-ranges", b"bytes"),
-        (b"etag", f'"{file.digest}"'.encode()),
-    ]

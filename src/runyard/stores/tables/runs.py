@@ -658,7 +658,7 @@ def _move_row(move: Move) -> Row:
 
 
 def _change_row(move: Move) -> Row:
-    return (move.run_id, micros(move.at), STATE_CODES[move.state], None)
+    return (move.run_id, micros(move.at), STATE_CODES[move.state], move.note)
 
 
 async def _accepted(answers: "asyncio.Future[list[Answer]]") -> list[RunId]:
