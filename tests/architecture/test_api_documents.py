@@ -14,6 +14,9 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from runyard.dialects.automation_anywhere import routes as automation_anywhere
 from runyard.dialects.automation_anywhere.examples import EXAMPLES as API_TASK_EXAMPLES
+from runyard.dialects.elma.examples import EXAMPLES as ELMA_EXAMPLES
+from runyard.dialects.elma.options import Options as ElmaOptions
+from runyard.dialects.elma.routes import TaskQueue
 from runyard.dialects.integray.dialect import Options
 from runyard.dialects.integray.examples import EXAMPLES as REMOTE_EXAMPLES
 from runyard.dialects.integray.routes import RemoteApi
@@ -35,6 +38,7 @@ class Api:
 
 
 REMOTE = RemoteApi(Options())
+QUEUE = TaskQueue(ElmaOptions())
 APIS = (
     Api("native", json.loads(openapi_document()), ROUTES, EXAMPLES),
     Api(
@@ -43,6 +47,7 @@ APIS = (
         automation_anywhere.OPERATIONS,
         API_TASK_EXAMPLES,
     ),
+    Api("elma", json.loads(QUEUE.openapi_document()), QUEUE.operations, ELMA_EXAMPLES),
     Api("integray", json.loads(REMOTE.openapi_document()), REMOTE.operations, REMOTE_EXAMPLES),
 )
 SHAPES = [(api, shape) for api in APIS for shape in api.examples]

@@ -94,3 +94,35 @@ def test_every_state_has_a_name():
         names = {row["letters"]: row["name"] for row in csv.DictReader(file)}
     assert names["TX"] == "Texas"
     assert len(names) == len(set(names.values())) == 51 + 8 + 3
+
+
+def test_an_order_is_taken_with_its_scan_and_enclosures(example, tmp_path):
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1")
+    asked = {
+        "StringParam_in": "Ada",
+        "FileParam_in": tmp_path / "scan.pdf",
+        "DateTimeParam_in": "2031-05-02T00:00:00Z",
+        "BoolParam_in": True,
+        "DoubleParam_in": 12.2,
+        "IntParam_in": 76,
+        "ArrayParam_in": [tmp_path / "scan.pdf"] * 2,
+    }
+
+    done = run(example("order_intake").order_intake, asked)
+
+    assert done.output["StringValue_out"] == "Ada (taken)"
+    assert done.output["DateTimeValue_out"] == "2031-05-01T00:00:00Z"
+    assert (done.output["DoubleValue_out"], done.output["IntValue_out"]) == (927.2, 76)
+    assert done.files["receipt.txt"].decode().splitlines() == [
+        "Order of Ada",
+        "Due on 02 May 2031",
+        "Total 927.20",
+        *["Enclosed: scan.pdf, 6 bytes"] * 3,
+    ]
+
+
+def test_an_order_needs_nothing_but_its_customer(example):
+    done = run(example("order_intake").order_intake, {"StringParam_in": "Ada"})
+
+    assert done.outcome == Outcome.RETURNED
+    assert done.output["DateTimeValue_out"] is None

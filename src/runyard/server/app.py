@@ -21,6 +21,8 @@ from runyard.console.door import console_door, front_door
 from runyard.console.reference import reference_doors
 from runyard.dialects.automation_anywhere.routes import REFERENCE as API_TASK_REFERENCE
 from runyard.dialects.automation_anywhere.routes import automation_anywhere_doors
+from runyard.dialects.elma import routes as elma
+from runyard.dialects.elma.options import Options as ElmaOptions
 from runyard.dialects.integray import routes as integray
 from runyard.dialects.integray.dialect import Options
 from runyard.dialects.native.routes import PREFIX as NATIVE
@@ -51,7 +53,7 @@ from runyard.web.dispatcher import Dispatcher
 from runyard.web.door import Door
 from runyard.web.house import House, Limits
 
-REFERENCES = (NATIVE_REFERENCE, API_TASK_REFERENCE)
+REFERENCES = (NATIVE_REFERENCE, API_TASK_REFERENCE, elma.REFERENCE)
 """The APIs that have a reference page, in the order in which people are shown them."""
 
 ADDRESS_FILE = "address"
@@ -128,7 +130,7 @@ async def open_server(settings: Settings) -> AsyncIterator[Server]:
         house = furnished(engine, settings, settings.public_url or local)
         opened.push_async_callback(house.forwarding.close)
         gateway = await opened.enter_async_context(Gateway(engine))
-        app = all_doors(house, gateway, remote_api)
+        app = all_doors(house, gateway, remote_api, task_queue(settings))
         await opened.enter_async_context(answering(app, settings, listening))
         write_private(settings.data / ADDRESS_FILE, local)
         emit(SERVER_STARTED, url=house.public_url, incarnation=store.incarnation)
@@ -260,7 +262,20 @@ def integray_api(settings: Settings) -> integray.RemoteApi:
     return found
 
 
-def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) -> App:
+def task_queue(settings: Settings) -> elma.TaskQueue:
+    """The ELMA RPA dialect as the operator wants it."""
+    return elma.TaskQueue(
+        ElmaOptions(
+            mirrors_status=settings.elma_mirror_status,
+            refuses_with_200=settings.elma_refuse_with_200,
+            shares_reads=settings.elma_shared_reads,
+        )
+    )
+
+
+def all_doors(
+    house: House, gateway: Gateway, remote_api: integray.RemoteApi, queue: elma.TaskQueue
+) -> App:
     """Every door at its address."""
     doors: dict[str, App] = {
         NATIVE: native_door(house),
@@ -269,6 +284,7 @@ def all_doors(house: House, gateway: Gateway, remote_api: integray.RemoteApi) ->
         CONSOLE: console_door(house),
         "/": front_door(house),
         **automation_anywhere_doors(house),
+        **queue.doors(house),
         **reference_doors(house, (*REFERENCES, remote_api.reference)),
     }
     doors[remote_api.prefix] = remote_api.door(house)

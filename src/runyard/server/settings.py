@@ -106,6 +106,15 @@ class Settings:
     automation_sessions: int = DEFAULT_MOST_TICKETS
     """How many sessions a user has at once in the Automation Anywhere dialect; one more ends the
     oldest."""
+    elma_mirror_status: bool = False
+    """Whether the ELMA dialect answers with the number in a success's body as HTTP status too, which is
+    201 for a task that is not over, instead of 200: yes or no."""
+    elma_refuse_with_200: bool = False
+    """Whether the ELMA dialect refuses with HTTP status 200, for callers that only look into the
+    body: yes or no."""
+    elma_shared_reads: bool = False
+    """Whether every allowed system may read the tasks that other systems of its company created:
+    yes or no."""
     body_limit: int = 1 * MEBIBYTE
     """Most bytes of a JSON body."""
     starts_limit: int = 16 * MEBIBYTE
@@ -317,6 +326,9 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "automation_session_lasting": _TOKEN_LIFE,
     "automation_execution_lasting": _TOKEN_LIFE,
     "automation_sessions": _number(1, 1000),
+    "elma_mirror_status": _yes_or_no,
+    "elma_refuse_with_200": _yes_or_no,
+    "elma_shared_reads": _yes_or_no,
     "body_limit": _SIZE,
     "starts_limit": _SIZE,
     "bundle_limit": _SIZE,

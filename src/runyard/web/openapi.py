@@ -65,13 +65,15 @@ class Title(msgspec.Struct, frozen=True, kw_only=True):
     problem: type[msgspec.Struct] = Problem
     """The shape of a problem."""
     problem_media: str = PROBLEM_JSON.decode()
-    security: SecurityScheme = BEARER
+    security: SecurityScheme | None = BEARER
+    """None: callers say in the body who they are."""
     tells_permissions: bool = True
     """Whether operations say which permission they need."""
 
 
 def document(about: Title, prefix: str, routes: Sequence[Route]) -> Json:
     """The whole document."""
+    schemes = [] if about.security is None else [about.security]
     paths: dict[str, Json] = {}
     for route in routes:
         path = paths.setdefault(f"{prefix}{route.path}", {})
@@ -86,12 +88,12 @@ def document(about: Title, prefix: str, routes: Sequence[Route]) -> Json:
         },
         "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": heading(name), "description": text} for name, text in about.tags.items()],
-        "security": [{about.security.name: []}],
+        "security": [{scheme.name: []} for scheme in schemes],
         "paths": paths,
         "components": {
             "schemas": components(_shapes(about, routes), about.examples),
             "responses": _shared_responses(about),
-            "securitySchemes": {about.security.name: about.security.described},
+            "securitySchemes": {scheme.name: scheme.described for scheme in schemes},
         },
     }
 
@@ -335,4 +337,4 @@ def _refusals(route: Route) -> list[int]:
         (429, route.method != "GET"),
         (503, True),
     ]
-    return [status for status, applies in statuses if applies]
+    return [status for status, applies in statuses if applies or status in route.refusals]

@@ -61,6 +61,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     statuses: tuple[int, ...] = ()
     """Further successes that it answers with."""
+    refusals: tuple[int, ...] = ()
+    """Error statuses that it answers with although nothing else declared here says so."""
 
     @property
     def name(self) -> str:
