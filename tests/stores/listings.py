@@ -37,7 +37,9 @@ LISTINGS: list[tuple[RunFilter, set[str]]] = [
     (RunFilter(finished_before=NOW, states=(S.FAILED,), task_id=T), {"runs_by_end"}),
     (RunFilter(worker_id=WorkerId(1)), OF_WORKER),
     (RunFilter(worker_id=WorkerId(1), states=(S.RUNNING,)), {"runs_running"}),
-    (RunFilter(worker_id=WorkerId(1), states=(S.FAILED,), task_id=T), {"runs_of_worker"}),
+    (RunFilter(worker_id=WorkerId(1), states=(S.FAILED,), task_id=T), {"runs_ended_of_task"}),
+    (RunFilter(worker_id=WorkerId(1), states=(S.FAILED,)), {"runs_of_worker"}),
+    (RunFilter(worker_id=WorkerId(1), causes=(Cause.RAISED,)), {"runs_of_worker"}),
     (RunFilter(schedule_id=ScheduleId(1)), {"runs_of_schedule"}),
     (RunFilter(schedule_id=ScheduleId(1), states=(S.QUEUED,)), {"runs_of_schedule"}),
     (RunFilter(restarted_from=RunId(1)), {"runs_restarted"}),
@@ -55,10 +57,40 @@ LISTINGS: list[tuple[RunFilter, set[str]]] = [
     (RunFilter(task_id=T, causes=(Cause.TIMED_OUT,), created_before=NOW), {"runs_ended_of_task"}),
 ]
 
+COMBINED: list[tuple[RunFilter, list[set[str]]]] = [
+    # A worker may work for other companies, too.
+    (RunFilter(worker_id=WorkerId(1)), [OF_WORKER, EVERYTHING]),
+    (RunFilter(worker_id=WorkerId(1), states=(S.FAILED,)), [{"runs_of_worker"}, {"runs_ended"}]),
+    (RunFilter(task_id=T, worker_id=WorkerId(1)), [OF_TASK, OF_WORKER]),
+    (
+        RunFilter(task_id=T, worker_id=WorkerId(1), states=BAD, trigger=Trigger.API),
+        [{"runs_ended_of_task"}, {"runs_of_worker"}, {"runs_by_trigger"}],
+    ),
+    (RunFilter(task_id=T, trigger=Trigger.RESTART), [{"runs_by_trigger"}, OF_TASK]),
+    (RunFilter(task_id=T, trigger=Trigger.DIALECT), [OF_TASK, {"runs_by_trigger"}]),
+    (
+        RunFilter(schedule_id=ScheduleId(1), states=(S.QUEUED,)),
+        [{"runs_of_schedule"}, {"runs_active"}],
+    ),
+    (RunFilter(schedule_id=ScheduleId(1), task_id=T), [{"runs_of_schedule"}, OF_TASK]),
+    (
+        RunFilter(worker_id=WorkerId(1), trigger=Trigger.API),
+        [OF_WORKER, EVERYTHING, {"runs_by_trigger"}],
+    ),
+    (RunFilter(states=(S.FAILED,), trigger=Trigger.API), [{"runs_ended"}, {"runs_by_trigger"}]),
+    (RunFilter(finished_from=NOW, task_id=T), [{"runs_by_end"}, {"runs_ended_of_task"}]),
+    (
+        RunFilter(finished_from=NOW, worker_id=WorkerId(1), schedule_id=ScheduleId(1)),
+        [{"runs_by_end"}, {"runs_of_schedule"}, {"runs_of_worker"}, {"runs_ended"}],
+    ),
+    (RunFilter(finished_from=NOW, states=(S.FAILED,)), [{"runs_by_end"}, {"runs_ended"}]),
+]
+"""What no index has together, and the indexes of each way to it; the first is that of the list."""
 
-def named(wanted: RunFilter | set[str]) -> str:
+
+def named(wanted: RunFilter | set[str] | list[set[str]]) -> str:
     """A filter in the name of a test: what it asks for."""
-    if isinstance(wanted, set):
+    if not isinstance(wanted, RunFilter):
         return ""
     fields = ((name, getattr(wanted, name)) for name in wanted.__struct_fields__)
     asked = []

@@ -11,11 +11,11 @@ import pytest
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Beginning, Position, RunFilter
-from runyard.stores.filters import Listing, listing_of
+from runyard.stores.filters import Listing, listing_of, listings_of
 from runyard.stores.postgres.connecting import FOR_READING
 from runyard.stores.postgres.database import list_text
 from runyard.stores.queries import SHARED, load_queries
-from tests.stores.listings import LISTINGS, named
+from tests.stores.listings import COMBINED, LISTINGS, named
 from tests.stores.postgres_support import (
     ACME,
     GATE,
@@ -33,6 +33,8 @@ QUERIES = load_queries(
     "psycopg", SHARED, Path(__file__).parents[2] / "src/runyard/stores/postgres/queries"
 )
 HISTORY = 20_000
+MOST = 30
+"""So many runs are looked at for a page that has to pass over some."""
 RANGES = 8
 """So many ranges of indexes, at most, have runs that fit a filter."""
 
@@ -74,13 +76,18 @@ def nodes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
 Kind = tuple[str, str]
 PAGE: Kind = ("page_of_runs", "page_branch")
 COUNT: Kind = ("count_of_runs", "count_branch")
+SIFTED: Kind = ("sifted_runs", "sifted_branch")
+FEW: Kind = ("few_runs", "few_branch")
 
 
 async def plan_of(
     dsn: str, kind: Kind, listing: Listing, limit: int, planning: str = "auto"
 ) -> list[dict[str, Any]]:
     """What really happens when a reader executes this, planned for its values or for any."""
-    text, values = list_text(QUERIES, kind, listing, {"company_id": ACME, "limit": limit})
+    asked = {"company_id": ACME, "limit": limit}
+    if kind in {SIFTED, FEW}:
+        asked["most"] = MOST
+    text, values = list_text(QUERIES, kind, listing, asked)
     given = ", ".join(str(value) for value in values)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         for setting in FOR_READING:
@@ -150,6 +157,32 @@ async def test_a_page_touches_little_more_than_it_shows(history: str, wanted: Ru
 
     assert 20 <= max(node["Actual Rows"] for node in nodes) <= 20 * RANGES
     assert max(node.get("Rows Removed by Filter", 0) for node in nodes) <= 100
+
+
+@pytest.mark.parametrize("after", [None, Position(NOON, RunId(5))], ids=["first", "later"])
+@pytest.mark.parametrize("planning", ["force_custom_plan", "force_generic_plan"])
+async def test_what_no_index_has_together_is_sifted_along_one_or_another(
+    history: str, planning: str, after: Position | None
+) -> None:
+    for wanted, ways in COMBINED:
+        first, *others = listings_of(wanted, after)
+
+        sifted = await plan_of(history, SIFTED, first, 20, planning)
+        few = [await plan_of(history, FEW, other, 20, planning) for other in others]
+
+        assert [indexes_of(nodes) for nodes in (sifted, *few)] == ways, wanted
+        # Neither looks at more than it may: one run more of each range is read to merge them.
+        for nodes in (sifted, *few):
+            scans = [node for node in nodes if node.get("Relation Name") == "runs"]
+            read = sum(
+                node["Actual Rows"] for node in scans if node["Index Name"] != "runs_running"
+            )
+            assert read <= MOST + len(scans), wanted
+
+
+def indexes_of(nodes: list[dict[str, Any]]) -> set[str]:
+    """The indexes along which runs are looked for."""
+    return {node["Index Name"] for node in nodes if node.get("Relation Name") == "runs"}
 
 
 async def test_what_a_claim_touches_does_not_grow_with_history_or_queue(

@@ -34,7 +34,7 @@ COUNTED = (
     " GROUP BY company_id, task_id, state, coalesce(cause, 0)"
 )
 KEPT = (
-    "SELECT company_id, task_id, state, cause, sum(count) FROM run_counts"
+    "SELECT company_id, task_id, state, cause, sum(count) FROM run_counts WHERE state <> 9"
     " GROUP BY company_id, task_id, state, cause HAVING sum(count) <> 0"
 )
 ENDS = (

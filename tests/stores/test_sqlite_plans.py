@@ -11,11 +11,11 @@ import runyard.stores.sqlite
 from runyard.model.ids import RunId, TaskId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Position, RunFilter
-from runyard.stores.filters import Listing, listing_of
+from runyard.stores.filters import Listing, listing_of, listings_of
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import list_text
 from tests.stores.builders import NOW
-from tests.stores.listings import LISTINGS, named
+from tests.stores.listings import COMBINED, LISTINGS, named
 
 HERE = Path(runyard.stores.sqlite.__file__).parent
 QUERIES = load_queries("sqlite3", SHARED, HERE / "queries")
@@ -152,6 +152,23 @@ def test_a_list_is_counted_along_the_same_indexes(
     assert sorts(steps) == 0
 
 
+@pytest.mark.parametrize("after", [None, Position(NOW, RunId(5))], ids=["first", "later"])
+@pytest.mark.parametrize(("wanted", "ways"), COMBINED, ids=named)
+def test_what_no_index_has_together_is_sifted_along_one_or_another(
+    schema: apsw.Connection, after: Position | None, wanted: RunFilter, ways: list[set[str]]
+) -> None:
+    first, *others = listings_of(wanted, after)
+
+    sifted = steps_of(schema, "sifted", first)
+    few = [steps_of(schema, "few", other) for other in others]
+
+    assert [indexes_of(steps) for steps in (sifted, *few)] == ways
+    # Each range comes in order: nothing is sorted but what runs, and the page (by the database's
+    # estimate not even that).
+    assert not any(step.startswith("SCAN runs") and "runs_running" not in step for step in sifted)
+    assert sorts(sifted) <= 1 + 2 * ("runs_running" in ways[0])
+
+
 def test_what_an_index_holds_is_counted_without_its_rows(schema: apsw.Connection) -> None:
     task = TaskId(10)
     for wanted in (
@@ -175,11 +192,18 @@ def test_what_an_index_holds_is_counted_without_its_rows(schema: apsw.Connection
 
 
 def steps_of(db: apsw.Connection, kind: str, listing: Listing) -> list[str]:
-    return plan(db, list_sql(kind, listing), ["company_id", "limit", *listing.values])
+    return plan(db, list_sql(kind, listing), ["company_id", "limit", "most", *listing.values])
 
 
 def list_sql(kind: str, listing: Listing) -> str:
-    return list_text(QUERIES[f"{kind}_of_runs"].sql, QUERIES[f"{kind}_branch"].sql, listing)
+    whole = f"{kind}_of_runs" if f"{kind}_of_runs" in QUERIES else f"{kind}_runs"
+    return list_text(QUERIES[whole].sql, QUERIES[f"{kind}_branch"].sql, listing)
+
+
+def indexes_of(steps: Iterable[str]) -> set[str]:
+    """The indexes along which runs are looked for; their rows are then found by id."""
+    looked_at = [step for step in steps if re.search(r"\bruns\b", step)]
+    return {found_index(step) for step in looked_at if "PRIMARY KEY" not in step}
 
 
 def found_index(step: str) -> str:

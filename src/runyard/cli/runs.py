@@ -103,7 +103,7 @@ def list_runs(
     print_table(
         ("Id", "Task", "State", "Cause", "Created", "Took", *extra),
         (_row(run, with_values=values) for run in page.items),
-        empty="There are no such runs.",
+        empty="There are no such runs." if page.next is None else "None so far; go on.",
     )
     if page.next is not None:
         about = "" if page.total_is_exact else "more than "

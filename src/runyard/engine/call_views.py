@@ -1,8 +1,9 @@
 """Calls as runs: whoever looks at a company's runs sees its calls among them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from runyard.model.ids import GateId
+from runyard.model.ids import GateId, RunId
 from runyard.model.runs import CALL_TOKEN, Run
 from runyard.model.states import Trigger
 from runyard.model.tasks import DEFAULT_PRIORITY
@@ -52,13 +53,19 @@ def merged(
 ) -> RunPage:
     """A page of runs with the calls that belong between them."""
     found = [*page.runs, *map(run_from_call, calls)]
-    found.sort(key=lambda run: (wanted.position_of(run).at, run.id), reverse=True)
+    if page.next is not None:
+        # Runs between that place and the next call have not been looked at yet.
+        found = [run for run in found if _place(wanted, run) >= (page.next.at, page.next.run_id)]
+    found.sort(key=lambda run: _place(wanted, run), reverse=True)
     shown = tuple(found[:limit])
-    has_more = page.next is not None or len(found) > limit
-    total = page.total + count
     return RunPage(
         runs=shown,
-        next=wanted.position_of(shown[-1]) if has_more and shown else None,
-        total=min(total, TOTAL_LIMIT),
-        total_is_exact=page.total_is_exact and total <= TOTAL_LIMIT,
+        next=wanted.position_of(shown[-1]) if len(found) > limit else page.next,
+        total=page.total + min(count, TOTAL_LIMIT),
+        total_is_exact=page.total_is_exact and count <= TOTAL_LIMIT,
     )
+
+
+def _place(wanted: RunFilter, run: Run) -> tuple[datetime, RunId]:
+    position = wanted.position_of(run)
+    return position.at, position.run_id

@@ -321,6 +321,9 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 TOTAL_LIMIT = 10_000
 """Totals that no counts are kept of are counted so far."""
 
+MOST_LOOKED_AT = 10_000
+"""A page looks at so many runs, at most, to find those that fit."""
+
 MOST_BEFORE = 250
 """So many runs, at most, are counted that go before one."""
 
@@ -457,8 +460,9 @@ class Runs(Protocol):
         limit: int,
     ) -> RunPage:
         """Runs newest first: by creation, or by end when the filter bounds the ends. The cost of a
-        page is that of its rows, whatever else is in the store; a filter by several things at once
-        goes along the index of one of them (see `stores/filters.py`).
+        page is that of its rows, whatever else is in the store; under a filter by things that no
+        index has together it looks at `MOST_LOOKED_AT` runs, and may then be short, even empty,
+        and still have a `next`.
         """
 
     async def occupied_gates(self) -> list[GateId]:

@@ -26,6 +26,9 @@ STATE_CODES: Mapping[RunState, int] = {
 
 FIRST_FINAL_CODE = 6
 
+GONE_CODE = 9
+"""In the kept counts, in place of a state: how many runs were deleted."""
+
 CAUSE_CODES: Mapping[Cause, int] = {
     Cause.PREPARED: 1,
     Cause.DUE: 2,

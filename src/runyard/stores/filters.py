@@ -12,11 +12,11 @@ tables, never from a caller's text. A condition on a column that the branch's in
 written `column + 0`: no other index can then tempt a planner, whatever its statistics say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from runyard.model.states import FINAL_STATES
+from runyard.model.states import FINAL_STATES, Trigger
 from runyard.stores.base import Position, RunFilter
 from runyard.stores.codes import (
     CAUSE_CODES,
@@ -37,6 +37,13 @@ _COMPANY = "company_id"
 _QUEUED, _RUNNING = 3, 4
 _ASIDE = (0, 1, 2, 5)
 _FINAL = frozenset(STATE_CODES[state] for state in FINAL_STATES)
+_RARE_TRIGGERS = {Trigger.RESTART}
+"""Few runs have come like this, whoever uses Runyard."""
+_WORKER = "worker_id"
+"""May work for several companies, so that its runs have to be passed over, too."""
+_BY_END = "runs_by_end"
+_ONLY_QUEUED = "state + 0 = 3"
+"""What runs stands in the same index, and is few."""
 _ENDED = "state >= 6"
 _HAS_END = "finished_at IS NOT NULL"
 
@@ -52,6 +59,8 @@ class Branch(msgspec.Struct, frozen=True):
     column: str = ""
     """If there are choices: the index's column whose every code is a range of its own."""
     choices: Sequence[int] = ()
+    passes_over: bool = False
+    """Whether runs may have to be passed over, however many, because `rest` does not hold."""
 
     def ranges(self) -> list[str]:
         """The condition of each range."""
@@ -68,13 +77,24 @@ class Listing(msgspec.Struct, frozen=True):
     order: str
     """The column whose newest come first."""
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether what fits may be few among many."""
+        return any(branch.passes_over for branch in self.branches)
+
 
 def listing_of(wanted: RunFilter, after: Position | None = None) -> Listing:
     """The runs of a company that fit a filter, beyond a position."""
+    return listings_of(wanted, after)[0]
+
+
+def listings_of(wanted: RunFilter, after: Position | None = None) -> list[Listing]:
+    """Ways to the same runs: the first is in the order of the list, the others are of use where
+    they are short.
+    """
     compiler = _Compiler(wanted, after)
-    return Listing(
-        compiler.branches(), compiler.values, "finished_at" if wanted.by_end else "created_at"
-    )
+    order = "finished_at" if wanted.by_end else "created_at"
+    return [Listing(way, compiler.values, order) for way in compiler.ways()]
 
 
 def calls_of(wanted: RunFilter, after: Position | None = None) -> Listing:
@@ -97,7 +117,7 @@ class _Compiler:
         self._conditions = [*self._equalities(), *self._bounds()]
         self._states = {STATE_CODES[state] for state in wanted.states} or set(STATE_CODES.values())
         self._causes = {CAUSE_CODES[cause] for cause in wanted.causes}
-        if self._causes:
+        if self._causes or wanted.by_end:
             self._states &= _FINAL
         if self._after is not None:
             self.values |= {"after_at": micros(self._after.at), "after_id": self._after.run_id}
@@ -125,26 +145,19 @@ class _Compiler:
 
     # ------------------------------------------------------------ the ways to go
 
-    def branches(self) -> list[Branch]:
-        """The ranges of the indexes that serve the filter best."""
-        wanted = self._wanted
+    def ways(self) -> list[list[Branch]]:
+        """The ranges of each index that serves the filter: what is in the order of the list first,
+        then what is likely fewer.
+        """
         if not self._states:
-            return []
-        if wanted.restarted_from is not None:
-            return [
-                self._branch("runs_restarted", (_COMPANY, "restarted_from"), "", *self._any_state())
-            ]
-        if wanted.schedule_id is not None:
-            return [
-                self._branch("runs_of_schedule", (_COMPANY, "schedule_id"), "", *self._any_state())
-            ]
-        if wanted.by_end:
-            return self._by_end()
-        if wanted.worker_id is not None:
-            return self._of_worker()
-        if wanted.trigger is not None and wanted.task_id is None and not self._is_about_states:
-            return [self._branch("runs_by_trigger", (_COMPANY, "trigger"))]
-        return self._by_state()
+            return [[]]
+        found = [*self._by_end(), *self._of_origin(), *self._of_what_ran()]
+        is_about_more = self._is_about_states or self._wanted.worker_id is not None
+        if is_about_more and self._wanted.task_id is None:
+            found.append(self._by_state())
+        if self._wanted.trigger not in {None, *_RARE_TRIGGERS}:
+            found.append(self._along("runs_by_trigger", "trigger"))
+        return found or [self._by_state()]
 
     def history(self, index: str) -> list[Branch]:
         """One range of a history, whatever the filter."""
@@ -154,35 +167,47 @@ class _Compiler:
     def _is_about_states(self) -> bool:
         return bool(self._wanted.states or self._causes)
 
-    def _by_end(self) -> list[Branch]:
-        if not self._states & _FINAL:
-            return []
-        return [self._branch("runs_by_end", (_COMPANY,), _HAS_END, *self._any_state())]
+    def _by_end(self) -> list[list[Branch]]:
+        return [self._along(_BY_END, part=_HAS_END)] if self._wanted.by_end else []
+
+    def _of_origin(self) -> Iterator[list[Branch]]:
+        wanted = self._wanted
+        if wanted.restarted_from is not None:
+            yield self._along("runs_restarted", "restarted_from")
+        if wanted.schedule_id is not None:
+            yield self._along("runs_of_schedule", "schedule_id")
+        if wanted.trigger in _RARE_TRIGGERS:
+            yield self._along("runs_by_trigger", "trigger")
+
+    def _of_what_ran(self) -> Iterator[list[Branch]]:
+        if self._wanted.task_id is not None:
+            yield self._by_state("_of_task", "task_id")
+        if self._wanted.worker_id is not None:
+            yield self._of_worker()
+
+    def _along(self, index: str, *keys: str, part: str = "") -> list[Branch]:
+        """One range of an index that does not tell states apart."""
+        return [self._branch(index, (_COMPANY, *keys), part, *self._any_state())]
 
     def _of_worker(self) -> list[Branch]:
         found = []
         if causes := self._end_causes():
-            found.append(
-                _each(self._branch("runs_of_worker", ("worker_id",), _ENDED), "cause", causes)
-            )
+            found.append(_each(self._branch("runs_of_worker", (_WORKER,), _ENDED), "cause", causes))
         if self._states - _FINAL - {_RUNNING}:
             condition = "state <> 4 AND state < 6"
             states = self._any_state()
-            found.append(self._branch("runs_tried_of_worker", ("worker_id",), condition, *states))
+            found.append(self._branch("runs_tried_of_worker", (_WORKER,), condition, *states))
         if _RUNNING in self._states:
             found.append(self._running())
         return found
 
-    def _by_state(self) -> list[Branch]:
-        suffix, keys = "", (_COMPANY,)
-        if self._wanted.task_id is not None:
-            suffix, keys = "_of_task", ("task_id",)
-        found = []
+    def _by_state(self, suffix: str = "", key: str = _COMPANY) -> list[Branch]:
+        keys, found = (key,), []
         active = self._states & {_QUEUED, _RUNNING}
         if active == {_RUNNING}:
             found.append(self._running())
         elif active:
-            only = ["state + 0 = 3"] if active == {_QUEUED} else []
+            only = [_ONLY_QUEUED] if active == {_QUEUED} else []
             condition = "state * 1 >= 3 AND state * 1 <= 4"
             found.append(self._branch(f"runs_active{suffix}", keys, condition, *only))
         if aside := [code for code in _ASIDE if code in self._states]:
@@ -209,19 +234,26 @@ class _Compiler:
         """A range of an index that begins with these keys, is in the list's order unless it has no
         keys, and holds runs of which `part` is true.
         """
-        order = "finished_at" if self._wanted.by_end else "created_at"
+        order = "finished_at" if index == _BY_END else "created_at"
         held = {*keys, order} if keys else set()
         told, looked_at = [part] if part else [], list(rest)
         for column, comparison in [(_COMPANY, "= :company_id"), *self._conditions]:
             if column in held:
                 told.append(f"{column} {comparison}")
-            elif column == _COMPANY and keys:
+            elif column == _COMPANY and keys and keys[0] != _WORKER:
                 told.append(f"{column} + 0 {comparison}")
             else:
                 looked_at.append(f"{column} + 0 {comparison}")
         if self._after is not None:
-            told.append(f"({order}, id) < (:after_at, :after_id)")
-        return Branch(index, " AND ".join(told), " AND ".join(looked_at) or "1 = 1")
+            at = "finished_at" if self._wanted.by_end else "created_at"
+            if at == order:
+                told.append(f"({at}, id) < (:after_at, :after_id)")
+            else:
+                looked_at.append(f"({at} + 0, id + 0) < (:after_at, :after_id)")
+        passes_over = bool(keys) and any(each != _ONLY_QUEUED for each in looked_at)
+        return Branch(
+            index, " AND ".join(told), " AND ".join(looked_at) or "1 = 1", passes_over=passes_over
+        )
 
     def _any_state(self) -> list[str]:
         """The wanted states and causes, where no index tells them apart."""

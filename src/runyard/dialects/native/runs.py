@@ -33,7 +33,8 @@ async def list_runs(request: Request) -> shapes.RunPage:
     `finished_before` is given.
 
     All given conditions must hold; `state` and `cause` may be repeated, and then any of them fits.
-    With `values` a page may end before its limit when the values are large.
+    With `values` a page may end before its limit when the values are large; under several conditions
+    when few runs fit among very many. Go by `next`, not by the number of items.
     """
     query = request.query(shapes.RunQuery)
     engine, company = request.engine, request.company

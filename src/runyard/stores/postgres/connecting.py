@@ -44,6 +44,8 @@ FOR_READING = (
     "SET default_transaction_read_only = on",
     # Lists are read in the order of their index, as far as they are shown.
     "SET enable_bitmapscan = off",
+    # Reading it all at once, however quickly, is no way to read the first of it.
+    "SET max_parallel_workers_per_gather = 0",
     # Planning a list takes longer than reading a page of it, and no plan shall depend on a value.
     "SET plan_cache_mode = force_generic_plan",
     "SET statement_timeout = '30s'",

@@ -14,7 +14,7 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Answer, Piece
 
-_MOST_PREPARED = 200
+_MOST_PREPARED = 400
 """Kinds of lists that are planned once; callers make up filters, and each stays with the database."""
 _BRANCHES, _CONDITION, _REST, _CHOICES, _ORDER = (
     f"%({name})s" for name in ("branches", "condition", "rest", "choices", "order")
@@ -98,17 +98,24 @@ def list_text(
 ) -> tuple[str, list[Any]]:
     """The text of a list with its branches, and the values of its parameters in order."""
     query, branch = (queries[name].sql.rstrip("\n;") for name in names)
-    branches = " UNION ALL ".join(_branch(branch, part) for part in listing.branches)
+    branches = " UNION ALL ".join(
+        text for part in listing.branches for text in _branch_texts(branch, part)
+    )
     bound = {**values, **listing.values}
     text = query.replace(_BRANCHES, branches).replace(_ORDER, listing.order)
     return numbered(text, tuple(bound)), list(bound.values())
 
 
-def _branch(text: str, part: Branch) -> str:
+def _branch_texts(text: str, part: Branch) -> list[str]:
+    """The branch with all its choices, if its text asks for them, or one text for each range."""
+    if _CHOICES not in text:
+        return [_branch_text(text, condition, part.rest) for condition in part.ranges()]
     condition = f"{part.condition} AND {part.column} = choice" if part.choices else part.condition
     choices = ",".join(str(code) for code in part.choices) or "0"
-    return (
-        text.replace(_CHOICES, f"'{{{choices}}}'")
-        .replace(_CONDITION, _NAMED.sub(_PARAMETER, condition))
-        .replace(_REST, _NAMED.sub(_PARAMETER, part.rest))
+    return [_branch_text(text.replace(_CHOICES, f"'{{{choices}}}'"), condition, part.rest)]
+
+
+def _branch_text(text: str, condition: str, rest: str) -> str:
+    return text.replace(_CONDITION, _NAMED.sub(_PARAMETER, condition)).replace(
+        _REST, _NAMED.sub(_PARAMETER, rest)
     )

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import apsw
 
+from runyard.stores.codes import GONE_CODE
+
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Key: TypeAlias = tuple[int, int, int, int]
 """Company, task, state and cause (0: none)."""
@@ -103,6 +105,9 @@ class Counting:
             self._add(_key_of(update.old), -1)
         if update.op != "DELETE":
             self._add(_key_of(update.new), 1)
+        else:
+            company, task, _, _ = _key_of(update.old)
+            self._add((company, task, GONE_CODE, 0), 1)
 
 
 def _key_of(row: Sequence[Any]) -> Key:

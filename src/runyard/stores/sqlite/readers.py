@@ -26,6 +26,7 @@ LONG_QUERIES = frozenset(
         "bundles_in_use",
         "count_of_runs",
         "digests_in_use",
+        "few_runs",
         "gates_over_limit",
         "list_files",
         "list_gates",
@@ -40,6 +41,7 @@ LONG_QUERIES = frozenset(
         "prunable_runs_of_company",
         "queued_totals",
         "read_chunks",
+        "sifted_runs",
         "state_counts",
     }
 )

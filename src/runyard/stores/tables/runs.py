@@ -55,12 +55,11 @@ from runyard.stores.codes import (
     micros_or_none,
     state_mask,
 )
-from runyard.stores.filters import Listing, listing_of
 from runyard.stores.preparing import Prepared
 from runyard.stores.tables.callbacks import callback_statements
+from runyard.stores.tables.pages import Pages
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
 from runyard.stores.tables.preparations import preparation_statements
-from runyard.stores.tables.totals import Totals
 from runyard.stores.tables.values import are_inline, keep_value, load_value
 
 _ROW_SIZE = 300
@@ -76,7 +75,7 @@ class RunTable:
         self._db = db
         self._logs = logs
         self._blobs = blobs
-        self._totals = Totals(db)
+        self._pages = Pages(db)
 
     def _enqueue(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
         """Enqueue a piece; a refusal reaches whoever awaits it, not whoever calls."""
@@ -349,23 +348,16 @@ class RunTable:
         limit: int,
     ) -> RunPage:
         """Runs newest first."""
-        rows, (total, is_exact) = await asyncio.gather(
-            self._page(company, listing_of(filter, after), limit + 1),
-            self._totals.total(company, filter),
-        )
-        runs = tuple(run_from(row) for row in rows[:limit])
+        part, total = await self._pages.page(company, filter, after, limit)
+        runs = tuple(run_from(row) for row in part.rows[:limit])
+        last = run_from(part.last) if part.last is not None else None
+        if len(part.rows) > limit:
+            last = runs[-1]
         return RunPage(
             runs=runs,
-            next=filter.position_of(runs[-1]) if len(rows) > limit else None,
-            total=total,
-            total_is_exact=is_exact,
-        )
-
-    async def _page(self, company: CompanyId, listing: Listing, limit: int) -> list[Row]:
-        if not listing.branches:
-            return []
-        return await self._db.listed(
-            "page_of_runs", "page_branch", listing, company_id=company, limit=limit
+            next=None if last is None else filter.position_of(last),
+            total=total.count,
+            total_is_exact=total.is_exact,
         )
 
     async def occupied_gates(self) -> list[GateId]:

@@ -57,6 +57,39 @@ SELECT count(*), coalesce(sum(fits), 0)::bigint FROM (:branches LIMIT :limit) AS
                        ORDER BY :order DESC, id DESC
                        LIMIT :limit) AS found);
 
+-- name: sifted_runs(branches, order, limit, most)
+-- Of the newest runs along an index, as many as `most`, those that fit; and, where these do not fill
+-- the page but there are more runs, the last that was looked at. What is not needed is not read: the
+-- parts are asked for row by row.
+WITH looked_at AS MATERIALIZED (SELECT * FROM (:branches) AS found
+                                 ORDER BY :order DESC, id DESC
+                                 LIMIT :most),
+     hits AS MATERIALIZED (SELECT * FROM looked_at WHERE fits LIMIT :limit)
+SELECT *, false AS is_last FROM hits
+ UNION ALL
+SELECT *, true FROM (SELECT * FROM looked_at OFFSET :most - 1 LIMIT 1) AS last
+ WHERE (SELECT count(*) FROM hits) < :limit
+ ORDER BY is_last, :order DESC, id DESC;
+
+-- name: sifted_branch(condition, rest, order, most)
+-- Each range says its order and how far it is read, or they would all be read and sorted.
+(SELECT *, (:rest) AS fits FROM runs
+  WHERE :condition
+  ORDER BY :order DESC, id DESC
+  LIMIT :most);
+
+-- name: few_runs(branches, order, limit, most)
+-- Of all runs along an index those that fit; and one more row if there are as many as `most`: then
+-- these are not all.
+WITH looked_at AS MATERIALIZED (SELECT * FROM (:branches) AS found LIMIT :most)
+(SELECT *, false AS is_last FROM looked_at WHERE fits ORDER BY :order DESC, id DESC LIMIT :limit)
+ UNION ALL
+(SELECT *, true FROM looked_at OFFSET :most - 1 LIMIT 1)
+ ORDER BY is_last, :order DESC, id DESC;
+
+-- name: few_branch(condition, rest)
+SELECT *, (:rest) AS fits FROM runs WHERE :condition;
+
 -- name: count_branch(choices, condition, rest, limit)
 (SELECT found.fits
    FROM unnest(:choices::smallint[]) AS choice

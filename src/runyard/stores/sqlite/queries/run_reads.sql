@@ -55,6 +55,41 @@ SELECT count(*), coalesce(sum(fits), 0) FROM (:branches LIMIT :limit);
 -- name: page_branch(index, condition, rest)
 SELECT * FROM runs INDEXED BY :index WHERE :condition AND :rest;
 
+-- name: sifted_runs(branches, order, limit, most)
+-- Of the newest runs along an index, as many as `most`, those that fit; and, where these do not fill
+-- the page but there are more runs, the last that was looked at. What an index can tell is told
+-- without the row.
+WITH looked_at (id, at, fits) AS NOT MATERIALIZED (SELECT * FROM (:branches)
+                                                    ORDER BY at DESC, id DESC
+                                                    LIMIT :most),
+     hits (id) AS MATERIALIZED (SELECT id FROM looked_at WHERE fits LIMIT :limit),
+     shown (id, is_last) AS MATERIALIZED (
+        SELECT id, 0 FROM hits
+         UNION ALL
+        SELECT * FROM (SELECT id, 1 FROM looked_at
+                        LIMIT (SELECT count(*) < :limit FROM hits) OFFSET :most - 1)
+     )
+SELECT runs.*, 1, shown.is_last FROM shown CROSS JOIN runs ON runs.id = shown.id
+ ORDER BY shown.is_last, :order DESC, runs.id DESC;
+
+-- name: sifted_branch(index, order, condition, rest)
+SELECT id, :order AS at, (:rest) AS fits FROM runs INDEXED BY :index WHERE :condition;
+
+-- name: few_runs(branches, order, limit, most)
+-- Of all runs along an index those that fit; and one more row if there are as many as `most`: then
+-- these are not all.
+WITH looked_at (id, at, fits) AS MATERIALIZED (SELECT * FROM (:branches) LIMIT :most),
+     shown (id, is_last) AS MATERIALIZED (
+        SELECT * FROM (SELECT id, 0 FROM looked_at WHERE fits ORDER BY at DESC, id DESC LIMIT :limit)
+         UNION ALL
+        SELECT * FROM (SELECT id, 1 FROM looked_at LIMIT 1 OFFSET :most - 1)
+     )
+SELECT runs.*, 1, shown.is_last FROM shown CROSS JOIN runs ON runs.id = shown.id
+ ORDER BY shown.is_last, :order DESC, runs.id DESC;
+
+-- name: few_branch(index, order, condition, rest)
+SELECT id, :order AS at, (:rest) AS fits FROM runs INDEXED BY :index WHERE :condition;
+
 -- name: count_branch(index, condition, rest)
 SELECT (:rest) AS fits FROM runs INDEXED BY :index WHERE :condition;
 
