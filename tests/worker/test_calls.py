@@ -172,3 +172,56 @@ async def test_the_number_of_children_follows_the_limit(server):
     await allocated.warm(version, 2)
 
     assert len({result(await allocated.call()) for _ in range(9)}) <= 2
+
+
+async def test_a_refused_version_does_not_keep_the_one_before_from_its_children(server):
+    """A call that crashed its child took that child for good, until the next deploy."""
+    allocated = Allocated(server)
+    good = server.introduce(
+        HEAD + "@task\ndef main(crash: bool) -> int:\n"
+        "    if crash:\n        os._exit(3)\n    return os.getpid()\n"
+    )
+    await allocated.warm(good)
+    allocated.order(server.introduce(HEAD + "raise ImportError('not today')\n"), 1)
+    await server.until(lambda: allocated.told.error)
+
+    crashed = await allocated.call(b'{"crash":true}')
+    again = await allocated.call(b'{"crash":false}')
+
+    assert crashed.error.kind == "ProcessExited"
+    assert isinstance(result(again), int)
+    assert allocated.told.version_id == good
+    assert "not today" in allocated.told.error.message
+    allocated.order(good, 1)
+    await server.until(lambda: allocated.told.error is None)
+
+
+async def test_a_call_that_its_child_did_not_take_reaches_the_next_with_its_files(server):
+    """An earlier call had closed the channel; the next child was not given the files."""
+    allocated = Allocated(server)
+    version = server.introduce(
+        HEAD
+        + "from runyard import File\n"
+        + "@task\ndef main(paper: File) -> str:\n    return paper.read_text()\n"
+    )
+    await allocated.warm(version)
+    digest = server.keep(b"written")
+    paper = {"file": 5, "digest": digest, "size": 7, "name": "a", "content_type": "text/plain"}
+    [child] = server.worker.nursery.children.values()
+    child.send = lambda packet: False
+
+    end = await allocated.call(json.dumps({"paper": paper}).encode())
+
+    assert result(end) == "written"
+    assert not list(server.worker.nursery.staging("").parent.glob("staged-*"))
+
+
+async def test_children_of_allocations_leave_those_of_runs_their_warmth(folder):
+    async with a_worker(folder, warm_children=2) as server:
+        first, second = server.introduce(PID), server.introduce(PID, company=2)
+        await Allocated(server).warm(server.introduce(PID), 6)
+
+        pid = (await server.run(first)).output
+        await server.run(second)
+
+        assert (await server.run(first)).output == pid

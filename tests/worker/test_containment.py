@@ -11,9 +11,11 @@ import textwrap
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runyard.model.runs import Outcome
+from runyard.protocol.frames import Assignment, Assignments, Lease
 from runyard.worker import isolation
 from runyard.worker.clock import instant, wall
 from runyard.worker.descendants import children_of, descendants_of
@@ -577,3 +579,34 @@ async def test_what_a_run_keeps_within_its_limits_is_its_own_matter(folder):
         )
 
         assert (await server.run(version)).outcome is Outcome.RETURNED
+
+
+async def test_the_end_of_one_attempt_is_not_taken_for_that_of_the_next(server):
+    """R6: the first attempt's child was still dying when the second one was to be killed, too."""
+    version = server.introduce(
+        HEAD + "@task\ndef main(seconds: float) -> None:\n    time.sleep(seconds)\n"
+    )
+    two = server.assign(version, [b'{"seconds":0.3}'] * 2)
+    await asyncio.gather(*(server.end_of(lease) for lease in two))  # each in a child of its own
+    long = msgspec.Raw(b'{"seconds":600}')
+    [lease] = server.assign(version, [bytes(long)])
+    await server.begun(lease)
+    zygote = zygote_of(server)
+    os.kill(zygote.pid, signal.SIGSTOP)
+    first = asyncio.ensure_future(server.kill([lease]))
+    await moment(0.1)
+    del server.starts[lease.run_id]
+    again = Assignment(lease.run_id, lease.token + 1, version, "public", 2, long, ())
+    server.say(Assignments((again,)))
+    await server.begun(lease)
+    second = asyncio.ensure_future(server.kill([Lease(lease.run_id, lease.token + 1)]))
+    await moment(0.1)
+    assert not first.done()
+    assert not second.done()
+
+    os.kill(zygote.pid, signal.SIGCONT)
+
+    async with asyncio.timeout(30):
+        assert await first == (lease,)
+        assert await second == (Lease(lease.run_id, lease.token + 1),)
+    assert server.worker.pool.busy == 0

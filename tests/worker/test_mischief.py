@@ -81,6 +81,27 @@ async def test_a_run_behind_one_that_closed_its_channel_goes_to_another_child(se
     assert outputs(end) == {"result": 1}
 
 
+async def test_a_child_that_misbehaved_while_idle_gets_no_further_run(server):
+    """R3: the next run was handed to it while it was being ended, and counted as lost."""
+    version = server.introduce(
+        HEAD
+        + CHANNELS
+        + "@task\ndef main(late: bool) -> int:\n    if late:\n"
+        + "        def misbehave():\n            time.sleep(0.1)\n            say('00')\n"
+        + "        threading.Thread(target=misbehave, daemon=True).start()\n"
+        + "    return os.getpid()\n"
+    )
+    pid = outputs(await server.run(version, b'{"late":true}'))["result"]
+    [child] = server.worker.nursery.children.values()
+    async with asyncio.timeout(20):
+        while child.ending is None:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)  # noqa: TID251 - lets the worker go on
+
+    end = await server.run(version, b'{"late":false}')
+
+    assert outputs(end)["result"] != pid
+
+
 async def test_an_empty_packet_is_no_end_of_the_channel(server):
     version = server.introduce(
         HEAD

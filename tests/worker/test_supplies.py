@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import stat
 import sys
 import zipfile
@@ -21,6 +22,7 @@ from runyard.worker.environments import Environments, environment_name
 from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
 from tests.worker.server import a_worker
+from tests.worker.test_calls import Allocated
 from tests.worker.test_runs import HEAD, outputs
 
 
@@ -396,3 +398,71 @@ def test_requirements_are_fetched_from_whom_the_machine_trusts(tmp_path, monkeyp
     assert trusted["UV_SYSTEM_CERTS"] == "true"
     assert chosen["UV_SYSTEM_CERTS"] == "false"
     assert bare["UV_SYSTEM_CERTS"] == "false"
+
+
+async def test_a_run_whose_files_come_when_its_environment_has_failed_ends_as_well(
+    server, tmp_path
+):
+    """R2: it was put into a lane that nobody looked at any more, and kept its lease for good."""
+    missing = f"yard_missing @ {(tmp_path / 'yard_missing-1.0-py3-none-any.whl').as_uri()}"
+    version = server.introduce(HEAD + "@task\ndef main() -> None: ...\n", requirements=(missing,))
+    digest = server.keep(b"abc")
+    file = {"file": 5, "digest": digest, "size": 3, "name": "a", "content_type": "text/plain"}
+    send, withheld = server._send_blob, []
+
+    def send_all_but_the_file(wanted):
+        (withheld.append if wanted.digest == digest else send)(wanted)
+
+    server._send_blob = send_all_but_the_file
+    without, with_file = server.assign(version, [b"{}", json.dumps({"file": file}).encode()])
+    assert (await server.end_of(without)).outcome is Outcome.NOT_LOADED
+
+    for wanted in withheld:
+        send(wanted)
+
+    async with asyncio.timeout(30):
+        assert (await server.end_of(with_file)).outcome is Outcome.NOT_LOADED
+    assert not list(server.worker.nursery.staging("").parent.glob("staged-*"))
+
+
+async def test_children_that_are_let_go_before_their_zygote_is_ready_are_never_made(
+    server, tmp_path
+):
+    """R12: nobody remembered to end them once they were there."""
+    wheel = a_wheel(tmp_path, "yard_brief", "1.0", "VALUE = 1\n")
+    version = server.introduce(HEAD + "@task\ndef main() -> None: ...\n", requirements=(wheel,))
+    allocated = Allocated(server)
+    nursery = server.worker.nursery
+    allocated.order(version, 2)
+    await looked(lambda: nursery.children)
+
+    allocated.order(version, 0)
+
+    await looked(lambda: not nursery.children)
+    end = await server.run(version)
+    assert end.outcome is Outcome.RETURNED
+    assert len(nursery.children) == 1
+
+
+async def test_a_zygote_that_dies_before_it_is_ready_keeps_no_run(server, tmp_path):
+    """R2: of several children that waited for it, only one was given up."""
+    wheel = a_wheel(tmp_path, "yard_early_death", "1.0", "VALUE = 1\n")
+    version = server.introduce(
+        HEAD + "@task\ndef main() -> int:\n    return os.getpid()\n", requirements=(wheel,)
+    )
+    leases = server.assign(version, [b"{}"] * 2)
+    await looked(lambda: len(server.worker.nursery.children) == 2)
+
+    [zygote] = [z for z in server.worker.nursery.zygotes if z.environment.with_site]
+    os.kill(zygote.pid, signal.SIGKILL)
+
+    async with asyncio.timeout(30):
+        ends = [await server.end_of(lease) for lease in leases]
+    assert [end.outcome for end in ends] == [Outcome.RETURNED] * 2
+
+
+async def looked(holds):
+    """Return once this holds, in the very turn of the loop in which it begins to."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)  # noqa: TID251 - lets the worker go on

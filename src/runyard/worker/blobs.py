@@ -1,11 +1,11 @@
 """Blobs from the server: asked for once however many want them, verified, kept under a digest."""
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from runyard.protocol.frames import BlobPart, BlobWanted, FromWorker
 
@@ -23,7 +23,8 @@ class Download:
     def __init__(self, digest: str, folder: Path) -> None:
         self.digest = digest
         self.path = folder / f".{digest}-{os.getpid()}"
-        self.file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 - closed by `end`
+        # Unbuffered: what does not fit onto the disk is noticed at once, and not when it is closed.
+        self.file = open(self.path, "wb", buffering=0)  # noqa: SIM115 - closed by `end`
         self.hash = hashlib.sha256()
         self.received = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -34,7 +35,8 @@ class Download:
             raise BlobNotFetched(f"the server does not have {self.digest} any more")
         if part.offset != self.received:
             raise BlobNotFetched(f"a part of {self.digest} is missing")
-        self.file.write(part.data)
+        if self.file.write(part.data) != len(part.data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.hash.update(part.data)
         self.received += len(part.data)
         return self.received >= part.size
@@ -87,19 +89,24 @@ class Blobs:
         download = self._downloads.get(part.digest)
         if download is None:
             return
+        problem: BlobNotFetched | None = None
         try:
             if not download.add(part):
                 return
-            if download.hash.hexdigest() != part.digest:
-                raise BlobNotFetched(f"what came as {part.digest} is something else")
+            self._keep(download)
         except BlobNotFetched as error:
-            del self._downloads[part.digest]
-            download.end(error)
-            return
+            problem = error
+        except OSError as error:
+            problem = BlobNotFetched(f"{part.digest} was not stored: {error}")
         del self._downloads[part.digest]
+        download.end(problem)
+
+    def _keep(self, download: Download) -> None:
+        """All of it has come."""
+        if download.hash.hexdigest() != download.digest:
+            raise BlobNotFetched(f"what came as {download.digest} is something else")
         self._make_room(download.received)
-        download.path.rename(self._folder / part.digest)
-        download.end(None)
+        download.path.rename(self._folder / download.digest)
 
     def drop(self, digest: str) -> None:
         """Nobody needs this blob as it is any more."""

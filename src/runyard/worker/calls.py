@@ -28,7 +28,7 @@ from runyard.worker.clock import instant, not_later, wall
 from runyard.worker.crews import Crew
 from runyard.worker.endings import MOST_COUNTED, end_of_child
 from runyard.worker.execution import Ending, Execution
-from runyard.worker.handing import output_of, placed
+from runyard.worker.handing import drop_files, output_of, placed, reclaimed
 from runyard.worker.lanes import FAILED_STARTS
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
@@ -108,6 +108,7 @@ class Calls:
             self._dismiss(coming)
         crew = fitting or Crew(order, introduction)
         crew.wanted = order.children
+        crew.refused = None
         if current is None:
             self._crews[order.allocation_id] = crew
         elif crew is not current:
@@ -268,7 +269,7 @@ class Calls:
             del self._coming[crew.allocation_id]
             self._dismiss(crew)
             serving = self._crews[crew.allocation_id]
-            serving.error = error
+            serving.refused = error
             self._tell(serving)
         elif not crew.is_dismissed:
             for child in tuple(crew.preparing):
@@ -283,7 +284,7 @@ class Calls:
                     version_id=VersionId(crew.version_id),
                     children=crew.children,
                     memory=crew.memory,
-                    error=crew.error,
+                    error=crew.error or crew.refused,
                 )
             )
 
@@ -306,6 +307,7 @@ class Calls:
         try:
             await self._supplies.stage(execution.assignment.input, staged)
         except NotSupplied as failure:
+            shutil.rmtree(staged, ignore_errors=True)
             if execution.run_id in self._held:
                 error = RunError(kind=failure.kind, message=str(failure))
                 self._end(execution, self._held[execution.run_id][1], Outcome.RAISED, error=error)
@@ -327,10 +329,7 @@ class Calls:
             self._hand(crew.idle.pop(), crew.waiting.popleft(), crew)
 
     def _hand(self, child: Child, execution: Execution, crew: Crew) -> None:
-        crew.busy[child] = None
-        self._busy[child] = None
         execution.child = child
-        child.pipeline.append(execution)
         assignment = execution.assignment
         packet = encode(
             Work(
@@ -342,12 +341,21 @@ class Calls:
             )
         )
         if execution.staged is not None or len(packet) > INLINE_LIMIT:
-            packet = placed(child, execution, packet)
+            try:
+                packet = placed(child, execution, packet)
+            except OSError as problem:  # the disk is full
+                crew.idle.append(child)
+                error = RunError(kind="NotStored", message=f"its input was not stored: {problem}")
+                self._end(execution, crew, Outcome.RAISED, error=error)
+                return
+        crew.busy[child] = None
+        self._busy[child] = None
+        child.pipeline.append(execution)
         if not child.send(packet):  # an earlier call closed the child's channel
             child.pipeline.pop()
             crew.busy.pop(child)
             self._busy.pop(child)
-            execution.child = None
+            reclaimed(child, execution, self._nursery.staging)
             self._end_child(child, Ending.UNRULY)
             crew.waiting.appendleft(execution)
 
@@ -361,10 +369,12 @@ class Calls:
         if execution.child is None:
             if execution in crew.waiting:
                 crew.waiting.remove(execution)
+            drop_files(execution)
             return None
         death = asyncio.get_running_loop().create_future()
         self._dying[run_id] = death
-        execution.child.deaths.append(run_id)
+        death.add_done_callback(lambda _: self._dying.pop(run_id))
+        execution.child.deaths.append(death)
         self._end_child(execution.child, Ending.KILLED)
         return death
 
@@ -411,8 +421,7 @@ class Calls:
             child.resident = packet.resident
         crew = self._crew_of[child]
         held = self._held.pop(execution.run_id, None)
-        if execution.has_folder:
-            shutil.rmtree(child.files_of(execution), ignore_errors=True)
+        drop_files(execution)
         if held is not None:
             if execution.log is not None:
                 self._close_log(execution)
@@ -503,6 +512,7 @@ class Calls:
         """Answer a call that did not end by itself."""
         if self._held.pop(execution.run_id, None) is None:
             return
+        drop_files(execution)
         if execution.log is not None:
             self._close_log(execution)
         begun_at = execution.begun_at
@@ -537,10 +547,7 @@ class Calls:
         is_early = child in crew.preparing
         crew.remove(child)
         self._busy.pop(child, None)
-        for run_id in child.deaths:
-            death = self._dying.pop(run_id)
-            if not death.done():
-                death.set_result(None)
+        child.confirm_deaths()
         if child.pipeline:
             self._end_victim(child, crew, code)
         if crew.is_dismissed or self._is_closed:

@@ -59,8 +59,8 @@ class Child:
         self.ending: Ending | None = None
         self.condemned: Execution | None = None
         """For which run Runyard ended it."""
-        self.deaths: list[int] = []
-        """The runs whose end was asked for and that end with it."""
+        self.deaths: list[asyncio.Future[None]] = []
+        """Of runs whose end was asked for and that end with it."""
         self._pieces: list[bytes] = []
         self._pieces_size = 0
         self.announced_signal: int | None = None
@@ -72,7 +72,10 @@ class Child:
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
         self._streams = (os.pipe(), os.pipe())
-        self._is_handed_over = False
+        self.is_handed_over = False
+        """Whether there is a process, or will be one as soon as its zygote comes to it."""
+        self.is_given_up = False
+        """Whether its end was asked for."""
         self._poll = select.poll()
         self._open()
 
@@ -95,7 +98,7 @@ class Child:
 
     def handed_over(self) -> None:
         """The process has its descriptors; keep only the end where work can be taken back."""
-        self._is_handed_over = True
+        self.is_handed_over = True
         self._their_answers.close()
         for _, writing in self._streams:
             os.close(writing)
@@ -204,9 +207,15 @@ class Child:
         """The folder with what comes with a run, read-only for the child."""
         return self.folder / "files" / str(execution.run_id)
 
+    def confirm_deaths(self) -> None:
+        """It is dead: tell whoever waits for the end of a run in it."""
+        for death in self.deaths:
+            if not death.done():
+                death.set_result(None)
+
     def close(self) -> None:
         """Forget it; the process is dead. Its folder stays for the nursery to remove."""
-        if not self._is_handed_over:
+        if not self.is_handed_over:
             self.handed_over()
         self._loop.remove_reader(self._work.fileno())
         for reading, _ in self._streams:

@@ -39,6 +39,8 @@ class Crew:
         """Children in a row that died before they were ready."""
         self.error: RunError | None = None
         """Why the version cannot be loaded."""
+        self.refused: RunError | None = None
+        """Why the version that was to come after it cannot be."""
         self.is_dismissed = False
 
     @property

@@ -1,5 +1,6 @@
 """Handing runs to children: the packet, the files beside it, and taking both back."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,4 +77,14 @@ def reclaimed(child: Child, execution: Execution, staging: Staging) -> None:
     if execution.has_folder:
         execution.staged = staging(f"{execution.run_id}-{execution.token}")
         child.files_of(execution).rename(execution.staged)
+        execution.has_folder = False
+
+
+def drop_files(execution: Execution) -> None:
+    """Remove the files that came with a run, wherever they lie."""
+    if execution.staged is not None:
+        shutil.rmtree(execution.staged, ignore_errors=True)
+        execution.staged = None
+    if execution.has_folder and execution.child is not None:
+        shutil.rmtree(execution.child.files_of(execution), ignore_errors=True)
         execution.has_folder = False

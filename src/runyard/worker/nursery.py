@@ -102,7 +102,11 @@ class Nursery:
 
     def kill(self, child: Child) -> None:
         """End a child with all that it started; `died` is called when all of it is dead."""
-        child.zygote.kill(child.number)
+        child.is_given_up = True
+        if child.is_handed_over:
+            child.zygote.kill(child.number)
+        else:  # its zygote is not ready, and is not going to be asked for it
+            self._loop.call_soon(self._exited, child.number, -signal.SIGKILL)
 
     def close(self) -> None:
         """End everything."""
@@ -129,7 +133,7 @@ class Nursery:
         return zygote
 
     def _fork(self, child: Child, supply: Supply) -> None:
-        if child.number not in self._children:
+        if child.number not in self._children or child.is_given_up:
             return
         if child.zygote.own_users:
             child.user = self._users.pop()  # never none: a child of root is root
@@ -174,9 +178,15 @@ class Nursery:
         child.read_last()
         child.audience.died(child, code)
         self._forget(child)
-        zygote = child.zygote
-        if not zygote.children and zygote.environment.with_site:
-            self._zygotes.pop(zygote.environment.name, None)
+        if child.zygote.environment.with_site:
+            self._dismiss(child.zygote)
+
+    def _dismiss(self, zygote: Zygote) -> None:
+        """End a zygote that has no children any more, unless it has ended by itself."""
+        name = zygote.environment.name
+        is_last = all(child.zygote is not zygote for child in self._children.values())
+        if is_last and self._zygotes.get(name) is zygote:
+            del self._zygotes[name]
             zygote.close()
 
     def _forget(self, child: Child) -> None:

@@ -5,9 +5,9 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable
+from io import FileIO
 from math import isfinite
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -37,12 +37,14 @@ from runyard.worker.packets import (
     is_step_name,
 )
 
+NO_COPY = "the connection to the server broke, and there is no copy to send again"
+
 
 class Transfer:
     """A file on its way from a child to the server."""
 
     def __init__(
-        self, number: int, child: Child, offered: FileOffered, copy: BinaryIO | None
+        self, number: int, child: Child, offered: FileOffered, copy: FileIO | None
     ) -> None:
         self.number = number
         self.child = child
@@ -72,10 +74,12 @@ class Transfer:
             return
         try:
             self.copy.seek(0, os.SEEK_END)
-            self.copy.write(data)
-        except OSError:  # the disk is full: what is on its way is not kept any more
-            self.copy.close()
-            self.copy = None
+            if self.copy.write(data) == len(data):
+                return
+        except OSError:  # the disk is full
+            pass
+        self.copy.close()  # what is on its way is not kept any more
+        self.copy = None
 
     def begin_again(self, number: int) -> None:
         """To be sent from its beginning, under another number."""
@@ -184,8 +188,7 @@ class Parcels:
         transfers, self._transfers = self._transfers, {}
         for transfer in transfers.values():
             if transfer.copy is None:
-                detail = "the connection to the server broke, and there is no copy to send again"
-                self._answer(transfer, FileStored(transfer.number, None, detail))
+                self._answer(transfer, FileStored(transfer.number, None, NO_COPY))
                 continue
             transfer.begin_again(next(self._numbers))
             self._transfers[transfer.number] = transfer
@@ -240,9 +243,12 @@ class Parcels:
         self._transfers[number] = self._transfer_of[child] = transfer
         self._send(offered)
 
-    def _a_copy(self) -> BinaryIO | None:
+    def _a_copy(self) -> FileIO | None:
+        if self._folder is None:
+            return None
         try:
-            return None if self._folder is None else tempfile.TemporaryFile(dir=self._folder)
+            # Unbuffered: what does not fit onto the disk is noticed when it comes.
+            return tempfile.TemporaryFile(buffering=0, dir=self._folder)
         except OSError:  # the disk is full: the file is on its way all the same
             return None
 
@@ -257,12 +263,11 @@ class Parcels:
         if not packet.last and transfer.received // FILE_WINDOW != windows:
             transfer.awaited = transfer.received // FILE_WINDOW * FILE_WINDOW
         transfer.is_complete = packet.last
-        if transfer.refusal is not None:
-            if packet.last or transfer.awaited is not None:
-                self._answer(transfer, transfer.refusal)
-            return
-        transfer.hash.update(packet.data)
-        self._forward(transfer, packet)
+        if transfer.refusal is None:
+            transfer.hash.update(packet.data)
+            self._forward(transfer, packet)
+        if transfer.refusal is not None and (packet.last or transfer.awaited is not None):
+            self._answer(transfer, transfer.refusal)
 
     def _forward(self, transfer: Transfer, packet: FileBytes) -> None:
         """Send what has just come, unless something before it has to be sent again first."""
@@ -270,6 +275,9 @@ class Parcels:
         transfer.remember(packet.data)
         if is_next and transfer.sent < _window_end(transfer):
             self._send_part(transfer, packet.data, last=packet.last)
+        elif transfer.copy is None:
+            self._transfers.pop(transfer.number, None)
+            transfer.refusal = FileStored(transfer.number, None, NO_COPY)
         else:
             self._pump(transfer)
 

@@ -26,7 +26,7 @@ from runyard.worker.child import Child
 from runyard.worker.clock import instant, monotonic, not_later, wall
 from runyard.worker.endings import end_as_told, end_of_child, end_of_run
 from runyard.worker.execution import Ending, Execution
-from runyard.worker.handing import output_of, packet_for, reclaimed
+from runyard.worker.handing import drop_files, output_of, packet_for, reclaimed
 from runyard.worker.lanes import FAILED_STARTS, Lane, LaneKey
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
@@ -107,7 +107,7 @@ class Pool:
         self._busy: dict[Child, None] = {}
         self._lane_of: dict[Child, Lane] = {}
         self._prints = Prints()
-        self._dying: dict[int, asyncio.Future[None]] = {}
+        self._dying: dict[Lease, asyncio.Future[None]] = {}
         self._asking: dict[Child, None] = {}
         """Children that took a run so late that they wait to hear whether it may begin."""
         self._order = 0
@@ -133,7 +133,7 @@ class Pool:
             self._held[execution.run_id] = execution
             execution.lane = lane = self._lane(introduction)
             if self._supplies.has_files(assignment.input):
-                self._spawn(self._fetch_files(execution, lane))
+                self._spawn(self._fetch_files(execution))
             else:
                 self._enqueue(execution, lane)
         self._dispatch()
@@ -267,17 +267,20 @@ class Pool:
             execution = lane.waiting.popleft()
             self._finish(execution, end_of_run(execution, Outcome.NOT_LOADED, error=error))
 
-    async def _fetch_files(self, execution: Execution, lane: Lane) -> None:
+    async def _fetch_files(self, execution: Execution) -> None:
         staged = self._nursery.staging(f"{execution.run_id}-{execution.token}")
         try:
             await self._supplies.stage(execution.assignment.input, staged)
         except NotSupplied as failure:
+            shutil.rmtree(staged, ignore_errors=True)
             if self._held.get(execution.run_id) is execution:
                 error = RunError(kind=failure.kind, message=str(failure))
                 self._finish(execution, end_of_run(execution, Outcome.RAISED, error=error))
             return
         if self._held.get(execution.run_id) is execution:
             execution.staged = staged
+            # Meanwhile its lane may have been given up: what it needs could not be supplied.
+            execution.lane = lane = self._lane(execution.introduction)
             self._enqueue(execution, lane)
             self._dispatch()
         else:
@@ -303,8 +306,12 @@ class Pool:
             return
         while self._waiting and len(self._busy) < self._settings.slots and not self._is_closed:
             lane = self._next_lane()
-            child = lane.idle.pop() if lane.idle else self._start_child(lane)
-            self._hand(child, lane)
+            try:
+                child = lane.idle.pop() if lane.idle else self._start_child(lane)
+            except OSError as error:
+                self._refuse_next(lane, f"no process could be made for it: {error}")
+            else:
+                self._hand(child, lane)
         if len(self._waiting) == 1:
             self._top_up(next(iter(self._waiting)))
 
@@ -322,17 +329,36 @@ class Pool:
                 self._hand(child, lane)
 
     def _hand(self, child: Child, lane: Lane) -> None:
-        execution = lane.waiting.popleft()
-        if not lane.waiting:
-            del self._waiting[lane]
+        execution = self._next_of(lane)
         execution.child = child
         if not child.pipeline:
             self._busy[child] = None
         child.pipeline.append(execution)
-        packet = packet_for(child, execution)
+        try:
+            packet = packet_for(child, execution)
+        except OSError as error:
+            child.pipeline.pop()
+            if not child.pipeline:
+                self._rest(child)
+            self._refuse(execution, f"its input was not stored: {error}")
+            return
         if not child.send(packet):
             child.pipeline.pop()
             self._reclaim(child, lane, execution)
+
+    def _next_of(self, lane: Lane) -> Execution:
+        execution = lane.waiting.popleft()
+        if not lane.waiting:
+            del self._waiting[lane]
+        return execution
+
+    def _refuse_next(self, lane: Lane, message: str) -> None:
+        self._refuse(self._next_of(lane), message)
+
+    def _refuse(self, execution: Execution, message: str) -> None:
+        """This machine, whose disk may be full, cannot even begin the run."""
+        error = RunError(kind="NotStored", message=message)
+        self._finish(execution, end_of_run(execution, Outcome.RAISED, error=error))
 
     def _reclaim(self, child: Child, lane: Lane, execution: Execution) -> None:
         """An earlier run closed the child's channel: this one goes to another child."""
@@ -355,16 +381,14 @@ class Pool:
         idle.sort(key=lambda child: child.idle_since, reverse=True)
         most = self._settings.warm_children + self._settings.slots
         while idle and (
-            len(self._nursery.children) - self._retiring() >= most
-            or memory > self._settings.warm_memory
+            len(self._lane_of) - self._retiring() >= most or memory > self._settings.warm_memory
         ):
             oldest = idle.pop()
             memory -= oldest.resident
-            self._lane_of[oldest].idle.remove(oldest)
             self._end_child(oldest, Ending.RETIRED)
 
     def _retiring(self) -> int:
-        return sum(child.ending is not None for child in self._nursery.children.values())
+        return sum(child.ending is not None for child in self._lane_of)
 
     def _look_round(self) -> None:
         now = wall()
@@ -492,8 +516,7 @@ class Pool:
     # ------------------------------------------------------------ ends
 
     def _finish(self, execution: Execution, end: End) -> None:
-        if execution.has_folder and execution.child is not None:
-            shutil.rmtree(execution.child.files_of(execution), ignore_errors=True)
+        drop_files(execution)
         if self._held.pop(execution.run_id, None) is not None:
             self._reports.ended(execution, end)
             if not self._held:
@@ -504,12 +527,14 @@ class Pool:
         if child.ending is not None:
             return
         child.ending = ending
+        lane = self._lane_of[child]
+        if child in lane.idle:
+            lane.idle.remove(child)
         # Nobody is to take these while the child dies; whose fault it is not keeps its place.
         untaken = self._untake(child)
         child.condemned = child.pipeline[0] if child.pipeline else None
         self._nursery.kill(child)
-        if untaken:
-            self._put_back(self._lane_of[child], untaken)
+        self._put_back(lane, untaken)
 
     def _lose(self, execution: Execution) -> None:
         """The server says that the run's lease is gone: nothing of it may go on."""
@@ -519,7 +544,7 @@ class Pool:
         """Begin to end a run. What to wait for, or None when nothing of it executes."""
         execution = self._held.get(int(lease.run_id))
         if execution is None or execution.token != lease.token:
-            return self._dying.get(int(lease.run_id))
+            return self._dying.get(lease)
         if self._withdraw(lease):
             return None
         child = execution.child
@@ -528,8 +553,9 @@ class Pool:
         del self._held[execution.run_id]
         self._reports.forget(execution)
         death = asyncio.get_running_loop().create_future()
-        self._dying[execution.run_id] = death
-        child.deaths.append(execution.run_id)
+        self._dying[lease] = death
+        death.add_done_callback(lambda _: self._dying.pop(lease))
+        child.deaths.append(death)
         self._end_child(child, Ending.KILLED)
         return death
 
@@ -543,8 +569,7 @@ class Pool:
             return False
         del self._held[execution.run_id]
         self._reports.forget(execution)
-        if execution.staged is not None:
-            shutil.rmtree(execution.staged, ignore_errors=True)
+        drop_files(execution)
         if lane is not None and execution in lane.waiting:
             lane.waiting.remove(execution)
             if not lane.waiting:
@@ -587,10 +612,7 @@ class Pool:
         untaken = self._untake(child)
         self._busy.pop(child, None)
         self._asking.pop(child, None)
-        for run_id in child.deaths:
-            death = self._dying.pop(run_id)
-            if not death.done():
-                death.set_result(None)
+        child.confirm_deaths()
         if child.pipeline:
             self._end_victim(child, child.pipeline.popleft(), code)
         elif untaken:

@@ -47,7 +47,6 @@ class Zygote:
         self.own_users = False
         self.detail = ""
         self._ready: list[Callable[[], None]] | None = []
-        self.children = 0
         self._forked = forked
         self._exited = exited
         self._gone = gone
@@ -97,7 +96,6 @@ class Zygote:
 
     def fork(self, number: int, spec: ChildSpec, descriptors: tuple[int, ...]) -> None:
         """Ask for a child that gets these descriptors; they may be closed afterwards."""
-        self.children += 1
         self._ask(Fork(number, spec), descriptors)
 
     def kill(self, number: int) -> None:
@@ -170,5 +168,4 @@ class Zygote:
             case Forked(number, pid):
                 self._forked(number, pid)
             case Exited(number, code):
-                self.children -= 1
                 self._exited(number, code)
