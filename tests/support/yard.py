@@ -127,6 +127,17 @@ class Yard:
     ) -> HandWorker:
         """A connected worker with room for so many runs."""
         worker = HandWorker()
+        await self.connect(worker, capacity, name, labels)
+        return worker
+
+    async def connect(
+        self,
+        worker: HandWorker,
+        capacity: int = 2,
+        name: str = "hand",
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        """Connect a worker with room for so many runs."""
         worker.session = await self.engine.connect(
             worker,
             WorkerHello(
@@ -141,7 +152,6 @@ class Yard:
             ),
         )
         self.engine.set_capacity(worker.session, capacity)
-        return worker
 
     async def a_task(
         self,

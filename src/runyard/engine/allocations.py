@@ -40,6 +40,7 @@ from runyard.model.ids import AllocationId, CompanyId, TaskId, UserId, VersionId
 from runyard.model.runs import RunError
 from runyard.model.tasks import Task
 from runyard.stores.calls import Placement
+from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 DEFAULT_DEADLINE = timedelta(seconds=60)
 DEFAULT_RETENTION = timedelta(hours=24)
@@ -306,7 +307,13 @@ class Allocations:
         """Keep allocations where they belong, until cancelled."""
         while True:
             await self._clock.wait(self._wakeup, LOOK_EVERY if self._is_watchful else None)
-            await self.review()
+            try:
+                await self.review()
+            except Exception as error:  # noqa: BLE001 - the database is away, say: look again shortly
+                detail = f"{type(error).__name__}: {error}"
+                emit(MAINTENANCE_FAILED, duty="allocations", detail=detail)
+                await self._clock.wait(asyncio.Event(), LOOK_EVERY)
+                self._wakeup.set()
 
     @property
     def _is_watchful(self) -> bool:

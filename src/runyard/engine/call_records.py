@@ -40,11 +40,13 @@ class CallRecords:
         return bool(self._pending) or self._writing.locked()
 
     async def keep(self, record: CallRecord) -> None:
-        """Keep it soon; waits only while too many wait already."""
+        """Keep it soon; waits only while too many wait already. Raises Busy when these cannot be
+        written: then it is not kept.
+        """
+        if len(self._pending) >= MOST_PENDING:
+            await self.flush()
         self._pending.append(record)
         self._wakeup.set()
-        if len(self._pending) > MOST_PENDING:
-            await self.flush()
 
     async def keep_now(self, record: CallRecord) -> None:
         """Keep it; on disk when this returns."""
@@ -81,18 +83,19 @@ class CallRecords:
         async with self._writing:
             if self._logbook.has_pending:
                 await self._logbook.flush()
-            pending, self._pending = self._pending, []
-            while pending:
-                records = pending[:WRITTEN_AT_ONCE]
+            # They stay in the list until they are written, so that it is seen how many there are.
+            left = len(self._pending)
+            while left:
+                records = self._pending[: min(left, WRITTEN_AT_ONCE)]
                 try:
                     await self._store.calls.record(records)
-                except Busy:
-                    self._pending[:0] = pending
+                except Busy:  # they wait
                     raise
                 except Exception as error:  # noqa: BLE001 - an unfit record must not keep the others
                     detail = f"{type(error).__name__}: {error}"
                     emit(CALLS_REFUSED, count=len(records), detail=detail)
-                del pending[:WRITTEN_AT_ONCE]
+                del self._pending[: len(records)]
+                left -= len(records)
 
     async def run(self) -> None:
         """Keep pending records every now and then, until cancelled."""

@@ -137,6 +137,7 @@ class Calls:
         created_at = self._clock.now()
         run = RunId(await self._ids.take())
         public_id = self._clock.new_public_id()
+        self._refuse_closed(task)
         if not session.is_open:  # gone while this waited for a place
             session, _ = kept.serving()
         call = _UnderWay(kept, task.id, begun_at)
@@ -186,6 +187,12 @@ class Calls:
         finally:
             del self._under_way[run]
             session.calls.pop(run, None)
+
+    def _refuse_closed(self, task: Task) -> None:
+        """Raise CallsPaused when the task was closed while the call waited for its place."""
+        gate = self._directory.gates.get(task.gate_id)
+        if gate is not None and not gate.is_open:
+            raise CallsPaused(f"task {task.name!r} was paused while the call waited")
 
     async def _spill(self, company: Company, task: Task, accepted: bytes) -> Spilled:
         request = StartRequest(task=str(task.id), input=accepted)

@@ -56,7 +56,7 @@ class Logbook:
         self._clock = clock
         self._watch = watch
         self._pending: list[_Entry] = []
-        self._left_out: dict[int, _Entry] = {}
+        self._left_out: dict[tuple[RunId, int], _Entry] = {}
         """Pending entries that only count lines, by their lease."""
         self._wakeup = asyncio.Event()
         self._flushing = asyncio.Lock()
@@ -78,9 +78,10 @@ class Logbook:
 
     def _leave_out(self, held: HeldRun, dropped: int) -> None:
         """Count lines that cannot be kept, in one entry a run however many there are."""
-        entry = self._left_out.get(held.token)
+        lease = (held.run_id, held.token)
+        entry = self._left_out.get(lease)
         if entry is None:
-            entry = self._left_out[held.token] = _Entry(held, (), 0)
+            entry = self._left_out[lease] = _Entry(held, (), 0)
             self._pending.append(entry)
         entry.dropped += dropped
 
@@ -99,19 +100,40 @@ class Logbook:
     async def flush(self) -> None:
         """Keep everything that is pending now, then show it to whoever follows."""
         async with self._flushing:
-            pending, self._pending = self._pending, []
-            self._left_out.clear()
-            while pending:
-                entries = pending[:WRITTEN_AT_ONCE]
+            # They stay in the list until they are written, so that it is seen how many there are.
+            left = len(self._pending)
+            while left:
+                entries = self._pending[: min(left, WRITTEN_AT_ONCE)]
+                counting = self._taken_up(entries)
                 try:
                     await self._keep(entries)
                 except Busy:
-                    self._pending[:0] = pending
+                    self._go_on_counting(counting)
                     raise
                 except Exception as error:  # noqa: BLE001 - unfit lines must not keep ends waiting
                     detail = f"{type(error).__name__}: {error}"
                     emit(LINES_REFUSED, count=sum(len(e.lines) for e in entries), detail=detail)
-                del pending[:WRITTEN_AT_ONCE]
+                del self._pending[: len(entries)]
+                left -= len(entries)
+
+    def _taken_up(self, entries: Sequence[_Entry]) -> Sequence[tuple[tuple[RunId, int], _Entry]]:
+        """Those of these that count left out lines: while they are written nothing is added to them."""
+        found = [((e.held.run_id, e.held.token), e) for e in entries if not e.lines]
+        counting = [(lease, e) for lease, e in found if self._left_out.get(lease) is e]
+        for lease, _ in counting:
+            del self._left_out[lease]
+        return counting
+
+    def _go_on_counting(self, counting: Sequence[tuple[tuple[RunId, int], _Entry]]) -> None:
+        """They were not written: one entry a run goes on counting."""
+        merged: set[int] = set()
+        for lease, entry in counting:
+            newer = self._left_out.setdefault(lease, entry)
+            if newer is not entry:
+                newer.dropped += entry.dropped
+                merged.add(id(entry))
+        if merged:
+            self._pending = [entry for entry in self._pending if id(entry) not in merged]
 
     async def _keep(self, entries: Sequence[_Entry]) -> None:
         chunks = [await self._chunk(entry) for entry in entries]

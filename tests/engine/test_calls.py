@@ -1,0 +1,192 @@
+"""Calls and the allocations that keep tasks warm, with a worker that the test plays."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from runyard.engine.allocations import AllocationOptions
+from runyard.engine.sessions import AttemptEnd
+from runyard.model.allocations import Overflow
+from runyard.model.errors import CallsPaused, StorageUnavailable
+from runyard.model.ids import RunId
+from runyard.model.logs import LogLevel, LogLine
+from runyard.model.runs import CALL_TOKEN, Outcome
+from runyard.model.states import RunState
+from tests.support.yard import HandWorker, Yard
+
+
+class Warmed(HandWorker):
+    """A worker that keeps an allocation warm, and is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ordered: list[int] = []
+        self.called: list[RunId] = []
+        self.changed = asyncio.Event()
+
+    def warm(self, allocation, version, children, deadline) -> None:
+        self.ordered.append(children)
+        self.engine.allocations.warmed(
+            self.session, allocation, version, children=children, memory=0, error=None
+        )
+        self.changed.set()
+
+    def call(self, allocation, run, public_id, value) -> None:
+        self.called.append(run)
+        self.changed.set()
+
+    async def until(self, holds) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@pytest.fixture
+async def worker(yard: Yard) -> Warmed:
+    await yard.a_task()
+    worker = Warmed()
+    worker.engine = yard.engine
+    await yard.connect(worker)
+    return worker
+
+
+async def a_call_executes(yard: Yard, worker: Warmed) -> "asyncio.Task[object]":
+    """One that has reached the worker."""
+    before = len(worker.called)
+    call = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
+    await worker.until(lambda: len(worker.called) > before)
+    return call
+
+
+def end(yard: Yard, worker: Warmed, run: RunId) -> None:
+    task = next(iter(yard.engine.allocations.all_kept))
+    at = yard.clock.now()
+    end = AttemptEnd(
+        run_id=run, token=CALL_TOKEN, outcome=Outcome.RETURNED, begun_at=at, finished_at=at
+    )
+    assert worker.session is not None
+    assert task.version_id is not None
+    yard.engine.calls.ended(worker.session, end, task.version_id)
+
+
+@pytest.mark.parametrize("what", ["company", "task"])
+async def test_a_call_that_waited_is_not_executed_after_a_pause(
+    yard: Yard, worker: Warmed, what: str
+) -> None:
+    """R6: it had been let in before the pause, and began after the pause was acknowledged."""
+    options = AllocationOptions(overflow=Overflow.WAIT, wait=timedelta(seconds=30))
+    await yard.engine.allocations.put(yard.company, "Work", options)
+    first = await a_call_executes(yard, worker)
+    second = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
+    [kept] = yard.engine.allocations.all_kept
+    async with asyncio.timeout(10):
+        while not kept.waiting:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)  # noqa: TID251 - it is on its way to the queue
+
+    if what == "company":
+        await yard.engine.orchestrator.pause(yard.company)
+    else:
+        await yard.engine.tasks.set_runnable(yard.company, "Work", runnable=False)
+    end(yard, worker, worker.called[0])
+
+    assert (await first).state is RunState.COMPLETED
+    with pytest.raises(CallsPaused):
+        async with asyncio.timeout(10):
+            await second
+    assert len(worker.called) == 1
+    assert kept.in_flight == 0
+
+
+async def test_a_database_that_is_away_ends_no_keeping_of_allocations(
+    yard: Yard, worker: Warmed
+) -> None:
+    """R11: the loop ended, and all others of the server with it."""
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    look = yard.store.allocations.list
+    failed = asyncio.Event()
+
+    async def fail(*_: object) -> None:
+        failed.set()
+        raise StorageUnavailable("away")
+
+    yard.store.allocations.list = fail  # type: ignore[method-assign]
+    yard.engine.allocations.expect()
+    async with asyncio.timeout(10):
+        await failed.wait()
+    yard.store.allocations.list = look  # type: ignore[method-assign]
+    await yard.engine.disconnect(worker.session, "gone")
+    another = Warmed()
+    another.engine = yard.engine
+    await yard.connect(another, name="another")
+    async with asyncio.timeout(10):
+        while not another.ordered:
+            yard.later(timedelta(seconds=1))
+            await asyncio.sleep(0)  # noqa: TID251 - lets the loop go on
+
+    assert another.ordered == [1]
+
+
+async def test_records_that_cannot_be_written_take_a_bounded_place(
+    yard: Yard, worker: Warmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R12: every further call was answered an error, and kept in memory all the same."""
+    monkeypatch.setattr("runyard.engine.call_records.MOST_PENDING", 3)
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    record = yard.store.calls.record
+    answers: list[object] = []
+
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable("away")
+
+    yard.store.calls.record = fail  # type: ignore[method-assign]
+    for _ in range(6):
+        call = await a_call_executes(yard, worker)
+        end(yard, worker, worker.called[-1])
+        answers += await asyncio.gather(call, return_exceptions=True)
+    assert len(yard.engine.calls.records._pending) == 3
+    yard.store.calls.record = record  # type: ignore[method-assign]
+    await yard.engine.calls.records.flush()
+
+    assert [type(a).__name__ for a in answers] == ["CallRecord"] * 3 + ["StorageUnavailable"] * 3
+    for answer in answers[:3]:
+        assert await yard.engine.calls.records.find(yard.company.id, answer.id) is not None
+
+
+async def test_lines_that_cannot_be_written_take_a_bounded_place(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R12: what came while writing failed was kept beside what it had failed with, again and again."""
+    monkeypatch.setattr("runyard.engine.logbook.MOST_PENDING", 5)
+    await yard.a_task()
+    worker = await yard.a_worker(1)
+    run = await yard.a_run()
+    await worker.has_runs(1)
+    claimed = yard.begin(worker)
+    append = yard.store.logs.append
+    number = 0
+
+    def say(count: int) -> None:
+        nonlocal number
+        for _ in range(count):
+            number += 1
+            line = LogLine(number, yard.clock.now(), LogLevel.INFO, "x", attempt=1)
+            yard.engine.logged(worker.session, claimed.run_id, claimed.token, (line,), 0)
+
+    async def fail(*_: object) -> None:
+        say(10)  # while this is under way
+        raise StorageUnavailable("away")
+
+    yard.store.logs.append = fail  # type: ignore[method-assign]
+    say(3)
+    for _ in range(10):
+        with pytest.raises(StorageUnavailable):
+            await yard.engine.logs.flush()
+    assert len(yard.engine.logs._pending) <= 7
+    yard.store.logs.append = append  # type: ignore[method-assign]
+    await yard.end(worker, claimed)
+
+    page = await yard.engine.logs.read(yard.company.id, run.id, LogLevel.TRACE, 0, 100)
+    assert [line.number for line in page.lines] == [1, 2, 3, 4, 5]
+    assert page.dropped == number - 5
