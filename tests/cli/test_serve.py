@@ -204,7 +204,11 @@ def test_a_fresh_server_prints_one_link_that_makes_the_first_user(tmp_path: Path
     with running_house(tmp_path / "data") as house:
         second = the_link(house)
         assert second.rpartition("/")[2] != first.rpartition("/")[2]
-        assert house.run("user", "create", "ann@example.com").returncode == 0
+        assert house.run("user", "create", "bob@example.com").returncode == 0
+        assert house.run("user", "setup-link").returncode == 0
+        administrator = ("--role", "administrator", "--password-stdin")
+        words = ("user", "create", "ann@example.com", *administrator)
+        assert house.run(*words, stdin="correct horse battery\n").returncode == 0
         refused = house.run("user", "setup-link")
         assert refused.returncode == 6
     with running_house(tmp_path / "data") as house:
@@ -213,6 +217,16 @@ def test_a_fresh_server_prints_one_link_that_makes_the_first_user(tmp_path: Path
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
             assert first.rpartition("/")[2].encode() not in path.read_bytes()
+
+
+def test_only_a_token_that_is_there_is_pointed_to(tmp_path: Path) -> None:
+    """Not on the second server of a database, and not once somebody has put it away."""
+    with running_house(tmp_path / "data") as house:
+        assert any("Administrator token" in line for line in house.printed)
+    (tmp_path / "data" / "admin.token").unlink()
+
+    with running_house(tmp_path / "data") as house:
+        assert not any("admin.token" in line for line in house.printed)
 
 
 def the_link(house: House) -> str:

@@ -81,6 +81,17 @@ def test_a_user_is_disabled_enabled_and_signed_out(say: Command) -> None:
     assert (code, out["signed_out"]) == (0, True)
 
 
+def test_a_user_is_removed(say: Command) -> None:
+    email = an_email()
+    say("user", "create", email, company="")
+
+    code, out = say("user", "remove", email, company="")
+    shown, _ = say("user", "show", email, company="")
+
+    assert (code, out) == (0, {"user": email, "removed": True})
+    assert shown == 5
+
+
 def test_an_unknown_user_is_said_to_be_unknown(say: Command) -> None:
     code, said = say("user", "show", "nobody@example.com", company="")
 

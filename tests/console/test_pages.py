@@ -384,6 +384,9 @@ async def test_an_administrator_looks_after_users(place: Place) -> None:
     off = await admin.post(f"{path}/disable")
     shown = (await admin.get(path)).text
     await admin.post(f"{path}/enable")
+    bob = await place.server.engine.users.load(email)
+    removed = await admin.post(f"{path}/remove")
+    after = await admin.get(removed.headers["location"])
 
     assert made.status_code == 200
     [link] = re.findall(r'value="(http[^"]+/console/set-up/[^"]+)"', made.text)
@@ -392,9 +395,10 @@ async def test_an_administrator_looks_after_users(place: Place) -> None:
     assert taken.status_code == 409
     assert off.headers["location"].endswith("?said=user-disabled")
     assert "disabled" in shown
-    bob = await place.server.engine.users.load(email)
     assert (bob.role_in(None), bob.disabled_at) == (Role.DEVELOPER, None)
     assert len(bob.grants) == 1
+    assert "The user is removed." in after.text
+    assert email not in after.text
 
 
 async def test_a_refreshing_page_is_told_that_it_is_signed_out(place: Place) -> None:

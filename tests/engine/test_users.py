@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from runyard.engine.logins import Origin
 from runyard.engine.passwords import LONGEST, SHORTEST
 from runyard.engine.users import FIRST_LINK_LASTING
 from runyard.model.errors import (
@@ -15,8 +16,10 @@ from runyard.model.errors import (
     LastAdministrator,
     SetUpAlready,
     SetupLinkNotFound,
+    Unauthenticated,
     UserNotFound,
 )
+from runyard.model.ids import ActorId
 from runyard.model.tokens import Role
 from runyard.model.users import Display, Grant, User
 from tests.support.yard import Yard
@@ -31,7 +34,7 @@ async def the_first(yard: Yard, email: str = "ann@example.com") -> User:
 
 
 async def test_nobody_is_there_at_first(yard: Yard) -> None:
-    assert not await yard.engine.users.are_there_any()
+    assert not await yard.engine.users.is_administered()
     assert await yard.engine.users.list() == []
 
 
@@ -52,6 +55,58 @@ async def test_a_link_works_once(yard: Yard) -> None:
         await yard.engine.users.set_up(link.secret, email="b@example.com", name="", password=GOOD)
     with pytest.raises(SetUpAlready):
         await yard.engine.users.first_setup_link()
+
+
+async def test_the_first_link_is_good_until_somebody_can_administer(yard: Yard) -> None:
+    """A user who was created before must not keep the first administrator out."""
+    users = yard.engine.users
+    link = await users.first_setup_link()
+    await users.create("bob@example.com", password=GOOD)
+    everywhere = (Grant(company_id=None, role=Role.ADMINISTRATOR),)
+    typo = await users.create("anm@example.com", grants=everywhere)
+
+    with pytest.raises(EmailTaken, match="bob@example.com"):
+        await users.set_up(link.secret, email="bob@example.com", name="", password=GOOD)
+    await users.disable(typo)
+    ann = await users.set_up(link.secret, email="ann@example.com", name="", password=GOOD)
+
+    assert ann.role_in(None) is Role.ADMINISTRATOR
+    assert await users.is_administered()
+
+
+async def test_an_administrator_who_chose_a_password_ends_the_first_links(yard: Yard) -> None:
+    users = yard.engine.users
+    first = await users.first_setup_link()
+    everywhere = (Grant(company_id=None, role=Role.ADMINISTRATOR),)
+    ann = await users.create("ann@example.com", grants=everywhere)
+    await users.choose_password((await users.setup_link(ann)).secret, GOOD)
+
+    with pytest.raises(SetupLinkNotFound):
+        await users.set_up(first.secret, email="mallory@example.com", name="", password=GOOD)
+    with pytest.raises(SetUpAlready):
+        await users.first_setup_link()
+
+
+async def test_a_removed_user_is_signed_out_at_once_and_the_email_is_free(yard: Yard) -> None:
+    await the_first(yard)
+    users, logins = yard.engine.users, yard.engine.logins
+    bob = await users.create("bob@example.com", password=GOOD)
+    origin = Origin(address="192.0.2.1", browser="")
+    login = await logins.sign_in("bob@example.com", GOOD, origin)
+    await logins.recognise(login.secret)
+
+    await users.remove(bob)
+
+    with pytest.raises(Unauthenticated):
+        await logins.recognise(login.secret)
+    with pytest.raises(Unauthenticated):
+        await logins.sign_in("bob@example.com", GOOD, origin)
+    with pytest.raises(UserNotFound):
+        await users.remove(bob)
+    assert (await users.create("bob@example.com")).id != bob.id
+    assert await yard.engine.actors.name(ActorId(bob.id)) == (
+        f"somebody who was removed, id {bob.id}"
+    )
 
 
 async def test_of_two_who_use_the_first_links_at_once_one_is_there(yard: Yard) -> None:
@@ -221,6 +276,7 @@ async def test_the_last_administrator_stays(yard: Yard) -> None:
 
     for attempt in (
         yard.engine.users.disable(ann),
+        yard.engine.users.remove(ann),
         yard.engine.users.withdraw(ann, None),
         yard.engine.users.grant(ann, None, Role.VIEWER),
     ):

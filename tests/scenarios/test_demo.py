@@ -78,7 +78,7 @@ def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> No
         assert demo.wait(COMMAND) == 0, rest
     assert '"Zip code"' in listed.stdout
     assert "Its console is at http" in said
-    assert "You are the first one here" in page.text
+    assert "Nobody administers this installation yet" in page.text
     assert "The server has stopped." in rest
 
 

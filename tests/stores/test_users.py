@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import msgspec
 
-from runyard.model.ids import LoginId, UserId
+from runyard.model.credentials import ApiKey, Ticket
+from runyard.model.ids import ApiKeyId, LoginId, TicketId, UserId
 from runyard.model.tokens import Role
 from runyard.model.users import ClockStyle, DateStyle, Display, Grant, Login, SetupLink, User
 from runyard.stores.base import Store
@@ -45,6 +46,31 @@ def a_login(number: int = 1, user: UserId = ANN, **changes) -> Login:
     return msgspec.structs.replace(login, **changes)
 
 
+def an_api_key(number: int, user: UserId) -> ApiKey:
+    return ApiKey(
+        id=ApiKeyId(number),
+        user_id=user,
+        name="",
+        last_characters="abcd",
+        created_at=NOW,
+        expires_at=None,
+        revoked_at=None,
+        last_used_at=None,
+    )
+
+
+def a_ticket(number: int, user: UserId) -> Ticket:
+    return Ticket(
+        id=TicketId(number),
+        user_id=user,
+        company_id=ACME,
+        api_key_id=ApiKeyId(number),
+        is_multiple=True,
+        created_at=NOW,
+        expires_at=later(1000),
+    )
+
+
 def a_link(user: UserId | None = None, seconds: int = 100) -> SetupLink:
     return SetupLink(user_id=user, created_at=NOW, expires_at=later(seconds))
 
@@ -62,10 +88,8 @@ async def test_a_user_is_found_as_it_was_created(store: Store) -> None:
         has_password=True,
     )
 
-    assert not await store.users.are_there_any()
     assert await store.users.create(user, "hash")
 
-    assert await store.users.are_there_any()
     assert await store.users.find(ANN) == user
     assert await store.users.find_by_email("ann@example.com") == user
     assert await store.users.list() == [user]
@@ -144,13 +168,63 @@ async def test_a_set_up_link_makes_one_first_user(store: Store) -> None:
     assert await store.users.find_link(b"m" * 32) is None
 
 
-async def test_a_first_user_is_refused_when_there_is_one(store: Store) -> None:
-    await store.users.create(a_user(), None)
+EVERYWHERE = (Grant(company_id=None, role=Role.ADMINISTRATOR),)
+
+
+async def test_a_first_administrator_is_refused_when_there_is_one(store: Store) -> None:
+    await store.users.create(a_user(grants=EVERYWHERE), "hash")
     await store.users.keep_link(a_link(), LINK)
 
+    assert await store.users.is_administered()
     assert not await store.users.create_first(a_user(2, "b@example.com"), "hash", LINK, NOW)
 
     assert [user.id for user in await store.users.list()] == [ANN]
+
+
+async def test_who_cannot_administer_everything_keeps_no_first_administrator_out(
+    store: Store,
+) -> None:
+    in_a_company = (
+        Grant(company_id=None, role=Role.DEVELOPER),
+        Grant(company_id=ACME, role=Role.ADMINISTRATOR),
+    )
+    await store.users.create(a_user(grants=EVERYWHERE), None)
+    await store.users.create(a_user(2, "b@example.com", grants=in_a_company), "hash")
+    await store.users.create(a_user(3, "c@example.com", grants=EVERYWHERE), "hash")
+    await store.users.disable(UserId(3), NOW)
+    await store.users.keep_link(a_link(), LINK)
+
+    assert not await store.users.is_administered()
+    assert not await store.users.create_first(a_user(4), "hash", LINK, NOW), "the email is taken"
+    await store.users.keep_link(a_link(), b"m" * 32)
+    first = a_user(5, "e@example.com", grants=EVERYWHERE)
+    assert await store.users.create_first(first, "hash", b"m" * 32, NOW)
+    assert await store.users.is_administered()
+
+
+async def test_a_removed_user_leaves_nothing_that_lets_in(store: Store) -> None:
+    bob = UserId(2)
+    for number, email in ((1, "ann@example.com"), (2, "bob@example.com")):
+        await store.users.create(a_user(number, email, grants=EVERYWHERE), "hash")
+        await store.logins.create(a_login(number, UserId(number)), bytes([number]) * 32)
+        await store.users.keep_link(a_link(UserId(number)), bytes([10 + number]) * 32)
+        await store.api_keys.create(an_api_key(number, UserId(number)), bytes([number]) * 32)
+        await store.tickets.create(a_ticket(number, UserId(number)), 8)
+
+    assert await store.users.remove(ANN)
+    assert not await store.users.remove(ANN)
+
+    assert [user.id for user in await store.users.list()] == [bob]
+    assert await store.users.find_link(bytes([11]) * 32) is None
+    assert await store.users.find_link(bytes([12]) * 32) is not None
+    assert await store.logins.find_by_digest(bytes([1]) * 32) is None
+    assert await store.api_keys.find_by_digest(bytes([1]) * 32) is None
+    assert await store.tickets.find(TicketId(1)) is None
+    assert await store.logins.find_by_digest(bytes([2]) * 32) is not None
+    assert await store.api_keys.find_by_digest(bytes([2]) * 32) is not None
+    assert await store.tickets.find(TicketId(2)) is not None
+    assert await store.users.create(a_user(3), None), "the email is free again"
+    assert (await store.users.find(UserId(3))) == a_user(3)
 
 
 async def test_an_expired_link_is_good_for_nothing_and_goes(store: Store) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from runyard.cli.exits import DONE, Misused
+from runyard.cli.options import TOKEN_FILE
 from runyard.cli.output import console
 
 if TYPE_CHECKING:
@@ -108,13 +109,15 @@ async def _announce(server: "Server") -> None:
     console().print(f"Console: {server.url}/console")
     if (link := await server.first_setup_url()) is not None:
         say_how_to_sign_in(link)
-    console().print(f"Administrator token: {settings.data / 'admin.token'}")
+    token = settings.data / TOKEN_FILE
+    if token.exists():  # not on the second server of a database, nor once it was taken away
+        console().print(f"Administrator token: {token}")
     console().print("Ctrl-C stops it.")
 
 
 def say_how_to_sign_in(link: str) -> None:
     """Prints the set-up link, whole, however narrow the terminal is."""
     console().print(
-        "Nobody can sign in yet. This link makes the first user; it works once, for a day:"
+        "The console has no administrator yet. This link makes the first; it works once, for a day:"
     )
     console().print(f"  {link}", style="bold", soft_wrap=True)

@@ -114,7 +114,7 @@ def set_password(
 )
 def setup_link(
     user: Annotated[
-        str | None, Parameter(name="USER", help="Email or id; the first user unless given.")
+        str | None, Parameter(name="USER", help="Email or id; the first administrator unless given.")
     ] = None,
     /,
     *,
@@ -122,7 +122,7 @@ def setup_link(
 ) -> None:
     """Print a link with which a user chooses a password, once, alone on its line.
 
-    Without a user: the link that makes the first one, an administrator of the installation.
+    Without a user: the link that makes the first administrator of the installation.
     """
     with connect(options) as client:
         link = client.first_setup_link() if user is None else client.setup_link(user)
@@ -168,6 +168,17 @@ def enable(user: Who, /, *, options: Options = ANYWHERE) -> None:
     with connect(options) as client:
         changed = client.change_user(user, disabled=False)
     _print(changed, options)
+
+
+@app.command(help_epilogue="Example:\n  runyard user remove bob@example.com")
+def remove(user: Who, /, *, options: Options = ANYWHERE) -> None:
+    """Remove a user with roles, logins and API keys. To keep them, `disable`."""
+    with connect(options) as client:
+        client.remove_user(user)
+    if options.json:
+        print_json({"user": user, "removed": True})
+    else:
+        console().print(f"{user} is removed.")
 
 
 @app.command(name="sign-out", help_epilogue="Example:\n  runyard user sign-out bob@example.com")

@@ -115,7 +115,7 @@ async def _login_page(
         "email": email,
         "after": after,
         "complaint": "" if error is None else complaints(error)[""],
-        "is_set_up": await request.engine.users.are_there_any(),
+        "is_administered": await request.engine.users.is_administered(),
     }
     status = 200 if error is None else status_of(type(error))
     headers = [] if error is None else headers_of(error)

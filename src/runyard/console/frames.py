@@ -25,6 +25,7 @@ SAID: Mapping[str, str] = {
     "signed-out": "You are signed out.",
     "signed-out-everywhere": "You are signed out everywhere.",
     "user-signed-out": "The user is signed out everywhere.",
+    "user-removed": "The user is removed.",
     "user-disabled": "The user cannot sign in any more, and is signed out.",
     "user-enabled": "The user can sign in again.",
     "worker-allowed": "The worker is allowed: it gets runs from now on.",

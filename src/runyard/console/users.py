@@ -88,6 +88,16 @@ async def enable_user(request: Request, _: Form) -> Response:
     return led_to(f"{_address(user)}?said=user-enabled")
 
 
+async def remove_user(request: Request, _: Form) -> Response:
+    """Forget a user."""
+    user = await _user(request)
+    try:
+        await request.engine.users.remove(user)
+    except LastAdministrator as error:
+        return await _user_page(request, user, error=error)
+    return led_to(f"{ADDRESS}?said=user-removed")
+
+
 async def make_setup_link(request: Request, _: Form) -> Response:
     """Make a link with which the user chooses a password, and show it."""
     return await _link_page(request, await _user(request))
@@ -195,6 +205,7 @@ ROUTES = (
     _change("/users/{user}/no-role", take_role),
     _change("/users/{user}/disable", disable_user),
     _change("/users/{user}/enable", enable_user),
+    _change("/users/{user}/remove", remove_user),
     _change("/users/{user}/setup-link", make_setup_link),
     _change("/users/{user}/sign-out", sign_user_out),
 )

@@ -34,7 +34,7 @@ class Actors:
         system = await self._store.systems.find(SystemId(actor))
         if system is not None:
             return self._remembered(actor, f"system {system.name}")
-        return f"unknown, id {actor}"
+        return f"somebody who was removed, id {actor}"
 
     def _remembered(self, actor: ActorId, name: str) -> str:
         if len(self._known) >= MOST_KNOWN:

@@ -81,9 +81,11 @@ class Users:
         """All users by email."""
         return await self._store.users.list()
 
-    async def are_there_any(self) -> bool:
-        """Whether the installation has been set up."""
-        return await self._store.users.are_there_any()
+    async def is_administered(self) -> bool:
+        """Whether somebody who can sign in administers the installation; the first set-up link is
+        for as long as nobody does.
+        """
+        return await self._store.users.is_administered()
 
     async def home_company(self, user: User) -> Company | None:
         """The company that a user works in unless another is named; None: the user has none."""
@@ -179,11 +181,20 @@ class Users:
         await self._store.users.enable(user.id)
         return await self._changed(user)
 
+    async def remove(self, user: User) -> None:
+        """Forget a user: nobody is let in any more, and the email is free again. What the user did
+        keeps the id. Raises LastAdministrator.
+        """
+        await self._refuse_last_administrator(user)
+        if not await self._store.users.remove(user.id):
+            raise UserNotFound(f"there is no user {user.email!r}")
+        self.on_change()
+
     # ------------------------------------------------------------ one-time links
 
     async def first_setup_link(self, lasting: timedelta = FIRST_LINK_LASTING) -> NewSetupLink:
-        """A link that makes the first user; raises SetUpAlready when there is one."""
-        if await self.are_there_any():
+        """A link that makes the first administrator; raises SetUpAlready when there is one."""
+        if await self.is_administered():
             raise SetUpAlready
         return await self._new_link(None, lasting)
 
@@ -197,7 +208,7 @@ class Users:
         if link is None or link.expires_at <= self._clock.now():
             raise SetupLinkNotFound
         if link.user_id is None:
-            if await self.are_there_any():
+            if await self.is_administered():
                 raise SetupLinkNotFound
             return link, None
         user = await self._store.users.find(link.user_id)
@@ -207,7 +218,7 @@ class Users:
 
     async def set_up(self, secret: str, *, email: str, name: str, password: str) -> User:
         """Spend the first link: an administrator of the installation. Raises InputRefused,
-        SetupLinkNotFound.
+        EmailTaken, SetupLinkNotFound.
         """
         link, user = await self.find_link(secret)
         if user is not None or link.user_id is not None:
@@ -215,6 +226,8 @@ class Users:
         grants = (Grant(company_id=None, role=Role.ADMINISTRATOR),)
         first = await self._new_user(email, name, grants, None)
         refuse_weak(password, email=first.email, name=first.name)
+        if await self._store.users.find_by_email(first.email) is not None:
+            raise EmailTaken(f"there is a user {first.email} already, with a set-up link of its own")
         password_hash = await self._passwords.hash(password)
         now = self._clock.now()
         if not await self._store.users.create_first(first, password_hash, digest_of(secret), now):
@@ -267,13 +280,17 @@ class Users:
 
     async def _refuse_last_administrator(self, user: User) -> None:
         """Raise LastAdministrator when nobody but this user administers the installation."""
-        if user.role_in(None) is not Role.ADMINISTRATOR:
+        if not _is_able_administrator(user):
             return
         for other in await self._store.users.list():
-            is_able = other.disabled_at is None and other.has_password
-            if other.id != user.id and is_able and other.role_in(None) is Role.ADMINISTRATOR:
+            if other.id != user.id and _is_able_administrator(other):
                 return
         raise LastAdministrator(f"{user.email} is the last administrator of the installation")
+
+
+def _is_able_administrator(user: User) -> bool:
+    is_able = user.disabled_at is None and user.has_password
+    return is_able and user.role_in(None) is Role.ADMINISTRATOR
 
 
 def refuse_unfit(user: User) -> None:

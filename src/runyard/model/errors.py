@@ -216,7 +216,7 @@ class LastAdministrator(Conflict):
 
 
 class SetUpAlready(Conflict):
-    """The installation has its first user already."""
+    """Somebody administers the installation already."""
 
 
 class IdempotencyConflict(Conflict):

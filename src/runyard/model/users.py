@@ -93,6 +93,6 @@ class SetupLink(msgspec.Struct, frozen=True, kw_only=True):
     """A one-time link with which a password is chosen. Its secret is stored as a SHA-256 alone."""
 
     user_id: UserId | None
-    """None: whoever uses it becomes the installation's first user."""
+    """None: whoever uses it becomes the installation's first administrator."""
     created_at: datetime
     expires_at: datetime

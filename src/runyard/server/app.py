@@ -94,7 +94,7 @@ class Server:
         return False
 
     async def first_setup_url(self) -> str | None:
-        """A new link that makes the first user; None once there is one."""
+        """A new link that makes the first administrator; None once there is one."""
         try:
             link = await self.engine.users.first_setup_link()
         except SetUpAlready:

@@ -618,8 +618,10 @@ class Users(Protocol):
     async def create_first(
         self, user: User, password_hash: str, link_digest: bytes, at: datetime
     ) -> bool:
-        """Spend a link of nobody on the first user, in one piece; False when the link is spent or
-        expired, or when there is a user already. Of several at the same time one succeeds.
+        """Spend a link of nobody on the first administrator of the installation, in one piece.
+
+        False when the link is spent or expired, when somebody who can sign in administers it
+        already, or when the email is taken. Of several at the same time one succeeds.
         """
 
     async def update(self, user: User) -> bool:
@@ -647,6 +649,11 @@ class Users(Protocol):
     async def enable(self, user: UserId) -> bool:
         """Let the user sign in again. False: no such user."""
 
+    async def remove(self, user: UserId) -> bool:
+        """Forget a user with roles, logins, tickets, API keys and links, in one piece; what was to
+        be executed as this user is executed as the built-in one. False: no such user.
+        """
+
     async def grant(self, user: UserId, company: CompanyId | None, role: Role) -> None:
         """Give a role in a company or the installation, in place of the one before."""
 
@@ -662,8 +669,8 @@ class Users(Protocol):
     async def password_hash(self, user: UserId) -> str | None:
         """What the password is verified against; None: the user has none."""
 
-    async def are_there_any(self) -> bool:
-        """Whether there is a user."""
+    async def is_administered(self) -> bool:
+        """Whether somebody who can sign in administers the installation."""
 
     async def list(self) -> list[User]:
         """All users by email."""

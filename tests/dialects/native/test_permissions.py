@@ -49,6 +49,7 @@ EXPECTED = {
     "GET /users": Permission.INSTALL,
     "POST /users": Permission.INSTALL,
     "GET /users/{user}": Permission.INSTALL,
+    "DELETE /users/{user}": Permission.INSTALL,
     "PATCH /users/{user}": Permission.INSTALL,
     "PUT /users/{user}/role": Permission.INSTALL,
     "PUT /users/{user}/password": Permission.INSTALL,

@@ -81,6 +81,19 @@ async def test_a_user_is_changed_disabled_and_enabled(place: Place) -> None:
     assert enabled.json()["email"] == user["email"]
 
 
+async def test_a_user_is_removed(place: Place) -> None:
+    user = await a_user(place, role="viewer")
+    path = f"/users/{user['id']}"
+
+    gone = await place.admin.delete(path)
+    again = await place.admin.delete(path)
+    anew = await place.admin.post("/users", json={"email": user["email"]})
+
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert (again.status_code, again.json()["code"]) == (404, "user_not_found")
+    assert anew.status_code == 201
+
+
 async def test_a_new_password_and_signing_out_answer_nothing(place: Place) -> None:
     user = await a_user(place)
 
@@ -92,8 +105,8 @@ async def test_a_new_password_and_signing_out_answer_nothing(place: Place) -> No
     assert (password.status_code, out.status_code) == (204, 204)
 
 
-async def test_no_first_link_once_somebody_is_there(place: Place) -> None:
-    await a_user(place)
+async def test_no_first_link_once_somebody_administers(place: Place) -> None:
+    await a_user(place, role="administrator")
 
     refused = await place.admin.post("/setup-link")
 

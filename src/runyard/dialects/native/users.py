@@ -72,6 +72,15 @@ async def change_user(request: Request) -> user_shapes.User:
     return await _shown(request.engine, user)
 
 
+async def remove_user(request: Request) -> Response:
+    """Remove a user with roles, logins and API keys; the email is free again.
+
+    What the user did keeps the user's id.
+    """
+    await request.engine.users.remove(await _user(request))
+    return Response(status=204)
+
+
 async def set_user_role(request: Request) -> user_shapes.User:
     """Give a user a role in a company or the installation, or take it away."""
     change = await request.json(user_shapes.RoleChange)
@@ -104,9 +113,9 @@ async def sign_user_out(request: Request) -> Response:
 
 
 async def create_first_setup_link(request: Request) -> user_shapes.SetupLink:
-    """Make a link that makes the first user, an administrator of the installation.
+    """Make a link that makes the first administrator of the installation.
 
-    Refused once there is a user.
+    Refused once there is one who can sign in.
     """
     return _link(request, await request.engine.users.first_setup_link())
 
@@ -169,6 +178,14 @@ ROUTES = (
         tag="users",
         body=user_shapes.UserChange,
         answer=user_shapes.User,
+    ),
+    Route(
+        method="DELETE",
+        path="/users/{user}",
+        permission=Permission.INSTALL,
+        endpoint=remove_user,
+        tag="users",
+        status=204,
     ),
     Route(
         method="PUT",

@@ -214,6 +214,11 @@ class Operations:
         return (yield from ask(_patch(_user_path(user), body), user_shapes.User))
 
     @operation
+    def remove_user(self, user: Ref) -> Plan[None]:
+        """Removes a user with roles, logins and API keys; the email is free again."""
+        yield _delete(_user_path(user))
+
+    @operation
     def set_user_role(
         self, user: Ref, role: str | None, *, company: str | None = None
     ) -> Plan[user_shapes.User]:
@@ -233,7 +238,7 @@ class Operations:
 
     @operation
     def first_setup_link(self) -> Plan[user_shapes.SetupLink]:
-        """A link that makes the first user. Raises SetUpAlready when there is one."""
+        """A link that makes the first administrator. Raises SetUpAlready when there is one."""
         return (yield from ask(_post(f"{API}/setup-link"), user_shapes.SetupLink))
 
     @operation

@@ -49,8 +49,35 @@ SELECT id, email, name, home_company_id, password_hash, date_style, clock_style,
        created_at, disabled_at
   FROM users WHERE email = :email;
 
--- name: find_any_user()^
-SELECT id FROM users LIMIT 1;
+-- name: find_able_administrator()^
+-- Somebody who administers the whole installation, and can sign in.
+SELECT users.id FROM users
+  JOIN grants ON grants.user_id = users.id AND grants.company_id IS NULL
+ WHERE grants.role = 'administrator' AND users.password_hash IS NOT NULL
+   AND users.disabled_at IS NULL
+ LIMIT 1;
+
+-- name: delete_user(user_id)<!
+DELETE FROM users WHERE id = :user_id RETURNING id;
+
+-- name: delete_grants(user_id)!
+DELETE FROM grants WHERE user_id = :user_id;
+
+-- name: delete_setup_links(user_id)!
+DELETE FROM setup_links WHERE user_id = :user_id;
+
+-- name: delete_logins(user_id)!
+DELETE FROM logins WHERE user_id = :user_id;
+
+-- name: delete_tickets(user_id)!
+DELETE FROM tickets WHERE user_id = :user_id;
+
+-- name: delete_api_keys(user_id)!
+DELETE FROM api_keys WHERE user_id = :user_id;
+
+-- name: forget_runner(user_id)!
+-- What is executed as nobody in particular is executed as the built-in user.
+UPDATE allocations SET run_as_user_id = NULL WHERE run_as_user_id = :user_id;
 
 -- name: list_users()
 SELECT id, email, name, home_company_id, password_hash, date_style, clock_style, time_zone,

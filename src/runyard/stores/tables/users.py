@@ -13,7 +13,17 @@ from runyard.stores.codes import instant, instant_or_none, micros
 from runyard.stores.tables.pieces import Answer, Database, Row, Statement, a_piece
 
 _NOBODY_YET = 0
-"""Whose set-up links make the first user."""
+"""Whose set-up links make the first administrator."""
+
+_BELONGINGS = (
+    "delete_grants",
+    "delete_setup_links",
+    "delete_logins",
+    "delete_tickets",
+    "delete_api_keys",
+    "forget_runner",
+)
+"""What goes with a user."""
 
 
 class UserTable:
@@ -32,7 +42,9 @@ class UserTable:
     async def create_first(
         self, user: User, password_hash: str, link_digest: bytes, at: datetime
     ) -> bool:
-        """Spend a set-up link on the first user; False when it is not valid or there are users."""
+        """Spend a set-up link on the first administrator; False when it is not valid, when there is
+        one already, or when the email is taken.
+        """
         [_, created, *_] = await self._write(
             Statement("spend_setup_link", ((link_digest, micros(at)),), needs=1),
             Statement("insert_first_user", (_row_of(user, password_hash),), needs=1),
@@ -98,6 +110,15 @@ class UserTable:
         [changed] = await self._write(Statement("set_user_disabled", ((user, None),)))
         return bool(changed)
 
+    async def remove(self, user: UserId) -> bool:
+        """Forget a user with everything that let somebody in; False: there is no such user."""
+        row = ((user,),)
+        [removed, *_] = await self._write(
+            Statement("delete_user", row, needs=1),
+            *(Statement(query, row) for query in _BELONGINGS),
+        )
+        return bool(removed)
+
     async def grant(self, user: UserId, company: CompanyId | None, role: Role) -> None:
         """Give a role, in place of the one that the user had there."""
         await self._write(Statement("put_grant", ((user, company, role.value),)))
@@ -120,9 +141,9 @@ class UserTable:
         row = await self._db.one("find_user", user_id=user)
         return row[4] if row else None
 
-    async def are_there_any(self) -> bool:
-        """Whether there is a user."""
-        return await self._db.one("find_any_user") is not None
+    async def is_administered(self) -> bool:
+        """Whether somebody who can sign in administers the installation."""
+        return await self._db.one("find_able_administrator") is not None
 
     async def list(self) -> list[User]:
         """All users by email."""
