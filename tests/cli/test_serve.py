@@ -195,6 +195,27 @@ def test_a_server_is_found_by_the_environment_alone(tmp_path: Path) -> None:
     assert '"acme"' in by_folder.stdout
 
 
+def test_a_token_of_ones_own_goes_to_the_server_of_the_folder_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running_house(tmp_path / "runyard-data") as house:
+        assert house.run("company", "create", "acme").returncode == 0
+        made = house.run("token", "create", "native", "--company", "acme", "--role", "viewer")
+        listed = runyard("company", "list", RUNYARD_TOKEN=made.stdout.strip())
+        refused = runyard("company", "create", "globex", RUNYARD_TOKEN=made.stdout.strip())
+
+    assert listed.returncode == 0, listed.stderr
+    assert refused.returncode == 4
+
+
+def test_who_names_a_server_is_asked_for_the_token_alone(tmp_path: Path) -> None:
+    nowhere = runyard("company", "list", RUNYARD_URL="http://127.0.0.1:1")
+
+    assert nowhere.returncode == 2
+    assert "A token is missing for http://127.0.0.1:1" in nowhere.stderr
+
+
 def test_a_fresh_server_prints_one_link_that_makes_the_first_user(tmp_path: Path) -> None:
     """No user and no password comes with Runyard: whoever starts it lets the first one in."""
     with running_house(tmp_path / "data") as house:

@@ -149,7 +149,9 @@ async def test_a_note_and_whoever_asked_are_remembered(yard: Yard) -> None:
     name = await yard.engine.actors.name(run.started_by)
     assert name == f"remote-control token ...{control.secret[-4:]} (remote control)"
     assert await yard.engine.actors.name(None) is None
-    assert await yard.engine.actors.name(ActorId(10**9)) == "somebody who was removed, id 1000000000"
+    assert (
+        await yard.engine.actors.name(ActorId(10**9)) == "somebody who was removed, id 1000000000"
+    )
 
 
 async def test_a_chain_of_restarts_knows_its_origin(yard: Yard) -> None:

@@ -162,6 +162,19 @@ async def test_a_head_without_end_is_refused_while_it_is_read(memory_path: Path)
     assert fits.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("more", [b"", b"content-length: 300000\r\n"])
+async def test_a_long_head_is_refused_although_it_came_whole(
+    memory_path: Path, more: bytes
+) -> None:
+    head = b"POST /healthz HTTP/1.1\r\nhost: x\r\n" + more
+    async with running_server(memory_path) as server:
+        one = await raw(server, head + b"a: " + b"x" * 70_000 + b"\r\n\r\n")
+        many = await raw(server, head + b"a: b\r\n" * 20_000 + b"\r\n")
+
+    assert one.startswith(b"HTTP/1.1 431")
+    assert many.startswith(b"HTTP/1.1 431")
+
+
 async def test_a_long_body_is_no_long_head(memory_path: Path) -> None:
     async with running_server(memory_path) as server:
         host, _, port = server.url.removeprefix("http://").partition(":")

@@ -84,23 +84,32 @@ def _server(options: Options) -> tuple[str, str]:
     if options.url is None and options.token is None and DEFAULT_DATA.is_dir():
         return _of_folder(DEFAULT_DATA)
     if options.token is None:
-        raise Misused(
-            "Say where the server is: set RUNYARD_URL and RUNYARD_TOKEN, or give --data DIR."
-        )
-    return options.url or DEFAULT_URL, options.token
+        raise Misused(_without_token(options.url))
+    return options.url or _address_in(DEFAULT_DATA), options.token
+
+
+def _without_token(url: str | None) -> str:
+    if url is None:
+        return "Say where the server is: set RUNYARD_URL and RUNYARD_TOKEN, or give --data DIR."
+    return f"A token is missing for {url}: set RUNYARD_TOKEN, or give --token T."
 
 
 def _of_folder(folder: Path) -> tuple[str, str]:
     """Address and token of the server whose data folder this is."""
     try:
         token = (folder / TOKEN_FILE).read_text().strip()
-        address = folder / ADDRESS_FILE
-        return (address.read_text().strip() if address.exists() else DEFAULT_URL), token
+        return _address_in(folder), token
     except OSError as error:
         raise Misused(
             f"{folder} is not the data folder of a server that was started, or is not yours: "
             f"{error.strerror} ({error.filename})."
         ) from error
+
+
+def _address_in(folder: Path) -> str:
+    """Where the server of this folder answered last; the usual address if it says nothing."""
+    address = folder / ADDRESS_FILE
+    return address.read_text().strip() if address.exists() else DEFAULT_URL
 
 
 def _only_company(client: "Client") -> str:

@@ -114,7 +114,8 @@ def set_password(
 )
 def setup_link(
     user: Annotated[
-        str | None, Parameter(name="USER", help="Email or id; the first administrator unless given.")
+        str | None,
+        Parameter(name="USER", help="Email or id; the first administrator unless given."),
     ] = None,
     /,
     *,

@@ -227,7 +227,9 @@ class Users:
         first = await self._new_user(email, name, grants, None)
         refuse_weak(password, email=first.email, name=first.name)
         if await self._store.users.find_by_email(first.email) is not None:
-            raise EmailTaken(f"there is a user {first.email} already, with a set-up link of its own")
+            raise EmailTaken(
+                f"there is a user {first.email} already, with a set-up link of its own"
+            )
         password_hash = await self._passwords.hash(password)
         now = self._clock.now()
         if not await self._store.users.create_first(first, password_hash, digest_of(secret), now):

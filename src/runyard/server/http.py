@@ -36,6 +36,10 @@ _HEAD_REFUSED = (
 )
 
 
+class _HeadTooLong(Exception):
+    """The parser is to stop: the head that it has just read is too long."""
+
+
 class AddressTaken(RunyardError):
     """Something else listens at this address."""
 
@@ -91,13 +95,27 @@ class BoundedHttp(HttpToolsProtocol):
         self._between = 0
 
     def on_headers_complete(self) -> None:
-        """A head is complete."""
+        """A head is complete; one that came in few large pieces may be too long all the same."""
+        if self._head > LONGEST_HEAD and self._head_size() > LONGEST_HEAD:
+            raise _HeadTooLong
         self._head = -1
         self._heads += 1
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             # What comes after the body is no header of the request, whatever it calls itself.
             self.headers = []
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser has given up, a head that is too long for what it is."""
+        if self._head > LONGEST_HEAD:
+            self.transport.write(_HEAD_REFUSED)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def _head_size(self) -> int:
+        """Bytes of the head alone: what arrived may have been a body's, too."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         """Bytes of a body."""

@@ -156,6 +156,24 @@ async def test_the_company_may_stand_in_a_header_or_the_query(place: Place) -> N
     assert (foreign.status_code, stranger.status_code) == (401, 401)
 
 
+async def test_a_company_that_is_said_twice_must_be_the_same(place: Place) -> None:
+    """Callers may send the required parameter everywhere; what contradicts is never overlooked."""
+    ours, other = place.acme.slug, place.globex.slug
+    address = f"/{ours}/orchestrator/status"
+    async with remote(place.server, BASE, place.acme.secret) as client:
+        repeated = await client.get(
+            address, params={"CompanySlug": ours}, headers={"CompanySlug": ours}
+        )
+        by_header = await client.get(address, headers={"CompanySlug": other})
+        by_query = await client.get(address, params={"CompanySlug": other})
+        twice = await client.get("/orchestrator/status", params={"CompanySlug": [ours, other]})
+
+    assert repeated.json()["companySlug"] == ours
+    for refused in (by_header, by_query, twice):
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+        assert f"CompanySlug: {other}; allowed: {ours}" in refused.json()["detail"]
+
+
 async def test_what_belongs_to_another_company_is_not_there(place: Place) -> None:
     run = await place.finished()
     task = await place.acme.task()

@@ -90,13 +90,29 @@ async def token_of(request: Request) -> Token:
 
 
 def _take_slug(request: Request) -> str | None:
-    """The slug where the address has it, else the header, else the query, which then loses it."""
-    in_address = request.params.get(SLUG)
-    if in_address is not None:
-        return in_address
-    header = request.headers.get(SLUG.lower().encode())
-    if header:
-        return header.decode("latin-1")
+    """The slug, wherever it stands; the query loses it. Raises InputRefused when one place
+    contradicts another: nobody shall steer a company and believe that it was another one.
+    """
+    said = [
+        *_values(request.params.get(SLUG)),
+        *_values(request.headers.get(SLUG.lower().encode(), b"").decode("latin-1")),
+        *_out_of_query(request),
+    ]
+    if not said:
+        return None
+    for other in said[1:]:
+        if other != said[0]:
+            raise refused(SLUG, other, f"{said[0]}, as elsewhere in the request")
+    return said[0]
+
+
+def _values(text: str | None) -> list[str]:
+    return [text] if text else []
+
+
+def _out_of_query(request: Request) -> list[str]:
+    if SLUG.encode() not in request.query_string:
+        return []
     pairs = parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True)
     request.query_string = urlencode([pair for pair in pairs if pair[0] != SLUG]).encode()
-    return next((value for name, value in pairs if name == SLUG), None)
+    return [value for name, value in pairs if name == SLUG and value]
