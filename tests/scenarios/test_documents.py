@@ -1,6 +1,7 @@
 """The README, the tutorial and the client's page, followed to the letter by a shell."""
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,13 +32,19 @@ def pieces(document: Path) -> Iterator[tuple[str, str]]:
 
 def script(document: Path) -> str:
     """The whole document as one shell script."""
-    lines = ["set -eu -o pipefail"]
+    lines = ["set -eu -o pipefail", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
     for name, content in pieces(document):
         if name == "sh":
             lines += [line for line in content.splitlines() if not line.startswith(OF_THE_READER)]
         else:
             lines += [f"cat > {name} <<'END OF FILE'", content.rstrip("\n"), "END OF FILE"]
     return "\n".join(lines)
+
+
+def free_port() -> int:
+    """A port for a server that the reader starts."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,23 @@ def script(document: Path) -> str:
             ),
         ),
         (
+            "docs/elma.md",
+            (
+                '{"status":201,"task":{"id":',
+                '"priority":"MEDIUM","status":"PREPARE","metrics":{}',
+                '"status":"DONE"',
+                'stringvalue_out\\":\\"String value (taken)',
+                'filevalue_out\\":\\"receipt.txt',
+                "ArrayParam_in[1]: fetched scan.txt (25 bytes)",
+                '"priority":"HIGH","status":"ERROR"',
+                "Cancelled by system Finance BPM",
+                "is over (DONE): it is not in the queue",
+                "Enclosed: scan.txt, 25 bytes",
+                '{"status":200,"total":1,"process":[{"uuid":',
+                "the system 'Finance BPM' is locked",
+            ),
+        ),
+        (
             "docs/tutorial.md",
             (
                 "as expected",
@@ -112,8 +136,10 @@ def test_a_document_can_be_followed_word_for_word(
     document: str, expected: tuple[str, ...], tmp_path: Path
 ) -> None:
     path = f"{Path(sys.executable).parent}:{environment({})['PATH']}"
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     with running_house(tmp_path / "runyard-data") as house:
         commands = script(REPOSITORY / document).replace("http://127.0.0.1:7070", house.url)
+        commands = commands.replace("8088", str(free_port()))
         followed = subprocess.run(
             ["bash", "-c", commands],
             cwd=tmp_path,

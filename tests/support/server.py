@@ -174,12 +174,12 @@ class HandWorker:
             self.session, RunId(run), assigned.claimed.token, self._engine.clock.now()
         )
 
-    async def logs(self, run: int, *texts: str, first: int = 1) -> None:
+    async def logs(self, run: int, *texts: str, first: int = 1, attempt: int = 1) -> None:
         """It logs these lines."""
         assigned = await self._has(run)
         now = self._engine.clock.now()
         lines = tuple(
-            LogLine(first + at, now, LogLevel.INFO, text) for at, text in enumerate(texts)
+            LogLine(first + at, now, LogLevel.INFO, text, attempt) for at, text in enumerate(texts)
         )
         self._engine.logged(self.session, RunId(run), assigned.claimed.token, lines, 0)
 

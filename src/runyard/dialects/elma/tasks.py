@@ -207,9 +207,8 @@ class Tasks:
             run = await _found(engine, company, run.id)
             if run.cause is Cause.CANCELLED:
                 return run
-            status = _status(run)
-            is_over = f"is over ({status})" if run.is_final else f"is {status}"
-            raise CancelledTooLate(f"task {run.id} {is_over}: it is not in the queue") from None
+            stands = f"is over ({_status(run)})" if run.is_final else "executes"
+            raise CancelledTooLate(f"task {run.id} {stands}: it is not in the queue") from None
 
     # ------------------------------------------------------------ what is shown of a task
 
