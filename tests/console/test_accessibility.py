@@ -8,9 +8,11 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from runyard.engine.sessions import WorkerHello
+from runyard.model.companies import Company
 from runyard.model.tokens import Role
 from runyard.model.users import Grant
 from runyard.server.app import Server
+from tests.console.callbacks import a_dead_callback
 from tests.support.browser import visiting
 from tests.support.server import HandWorker, running_server
 from tests.support.walking import sign_in, walk
@@ -42,7 +44,17 @@ async def lived_in(memory_path: Path) -> AsyncIterator[Server]:
             allowed=True,
         )
         await engine.connect(HandWorker(engine), hello)
+        await add_systems_and_callbacks(server, acme)
         yield server
+
+
+async def add_systems_and_callbacks(server: Server, acme: Company) -> None:
+    """A system in each state, and a callback that was given up."""
+    systems = server.engine.systems
+    for name, allowed in (("Finance", True), ("Sales", False), ("Old", True)):
+        made = await systems.create(acme, name, description="d", allowed=allowed)
+    await systems.keep_out(made.system)
+    await a_dead_callback(server, acme)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -73,7 +85,11 @@ async def test_every_page_is_accessible(browser: Browser, lived_in: Server, sche
 
     assert found == []
     assert {"/console", "/console/companies/acme", "/console/users"} <= examined
-    assert len(examined) > 10
+    for section in ("systems", "callbacks"):
+        home = f"/console/companies/acme/{section}"
+        assert home in examined
+        assert [path for path in examined if path.startswith(f"{home}/")]
+    assert len(examined) > 14
 
 
 async def test_the_first_step_of_the_keyboard_leads_past_the_navigation(

@@ -16,6 +16,8 @@ ADDRESSES = (
     "/console",
     "/console/login",
     "/console/companies/acme",
+    "/console/companies/acme/systems",
+    "/console/companies/acme/callbacks/list",
     "/console/workers/list",
     "/console/set-up/nobody",
     "/console/nowhere",

@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 
 from runyard.console.reference import SECURITY
 from runyard.engine.sessions import WorkerHello
-from runyard.model.errors import WorkerNotAllowed
+from runyard.model.errors import SystemNotAllowed, WorkerNotAllowed
 from runyard.model.tokens import Role, TokenKind
 from runyard.model.users import Grant
 from runyard.server.app import Server
@@ -76,6 +76,9 @@ async def fill(server: Server) -> None:
         )
         await engine.tokens.create(TokenKind.NATIVE, company, role=Role.VIEWER, name=text)
         await engine.remote_control.allow(company)
+        system = await engine.systems.create(company, text, description=text)
+        with contextlib.suppress(SystemNotAllowed):
+            await engine.systems.admit(system.uuid, text)
         hello = WorkerHello(
             name=text,
             version=text,

@@ -9,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from runyard.server.app import Server
+from tests.console.callbacks import a_dead_callback
 from tests.support.browser import visiting
 from tests.support.certificates import Authority
 from tests.support.fleet import a_remote_worker, a_worker_token
@@ -94,6 +95,62 @@ async def test_a_token_is_regenerated_only_after_a_second_look(
 
         secret = await page.get_by_role("textbox", name="Remote control token").input_value()
         assert secret != first.secret
+
+
+async def test_a_system_is_created_allowed_found_and_locked(
+    browser: Browser, server: Server
+) -> None:
+    async with visiting(browser, server.url) as (page, _):
+        await set_up(page, server)
+        await create_company(page, "Acme", "acme")
+        await page.get_by_role("link", name="Systems").click()
+        await page.get_by_label("Name", exact=True).fill("Finance")
+        await page.get_by_label("Description").fill("Books invoices")
+        await page.get_by_role("button", name="Create system").click()
+
+        field = page.get_by_role("textbox", name="What the system presents")
+        uuid = await field.input_value()
+        await expect(page.get_by_role("button", name="Copy")).to_be_visible()
+        await page.get_by_role("button", name="Allow").click()
+        await expect(page.get_by_text("It may start tasks of this company")).to_be_visible()
+        assert uuid not in await page.content()
+        company = await server.engine.companies.load("acme")
+        await server.engine.systems.admit(uuid, "192.0.2.17")
+
+        await page.get_by_role("link", name="Systems").first.click()
+        await server.engine.systems.create(company, "Sales")  # and the page hears of it
+        await expect(page.get_by_role("row", name="Sales")).to_be_visible()
+        await page.get_by_label("Search systems").press_sequentially("books")
+        await expect(page.get_by_role("row", name="Sales")).to_have_count(0)
+        row = page.get_by_role("row", name="Finance")
+        await expect(row.get_by_text("192.0.2.17")).to_be_visible()
+        await row.get_by_role("button", name="Lock Finance").click()
+        await page.get_by_role("link", name="Locked 1").click()
+        await expect(page.get_by_role("row", name="Finance")).to_contain_text("Locked")
+
+
+async def test_a_dead_callback_is_looked_into_and_sent_again(
+    browser: Browser, server: Server
+) -> None:
+    async with visiting(browser, server.url) as (page, _):
+        await set_up(page, server)
+        await create_company(page, "Acme", "acme")
+        dead = await a_dead_callback(server, await server.engine.companies.load("acme"))
+        await page.reload()
+
+        await page.get_by_role("link", name="Callbacks 1 given up").click()
+        await page.get_by_role("link", name="Dead 1").click()
+        await page.get_by_role("link", name=str(dead.id), exact=True).click()
+        await expect(page.get_by_role("region", name="The body")).to_contain_text("run.cancelled")
+        await expect(page.get_by_text("may not be visited")).to_be_visible()
+
+        await page.get_by_role("button", name="Send again").click()
+        await expect(page.get_by_text("The callback is sent again.")).to_be_visible()
+        await page.goto("/console/companies/acme/callbacks")
+        await expect(page.get_by_role("row", name=str(dead.id))).to_contain_text("Dead")
+        await page.get_by_text("Send all again that were given up (1)").click()
+        await page.get_by_role("button", name="Send all again").click()
+        await expect(page.get_by_text("All callbacks that were given up are")).to_be_visible()
 
 
 async def test_home_keeps_its_numbers_fresh(browser: Browser, server: Server) -> None:

@@ -59,6 +59,7 @@ PARTIAL = {
     "pending_callbacks": "SCAN runs USING INDEX runs_to_tell",
     "release_callbacks": "SCAN callbacks USING INDEX callbacks_next",
     "runs_to_tell": "SCAN runs USING INDEX runs_to_tell",
+    "waiting_systems": "SCAN systems USING INDEX systems_waiting",
 }
 """Queries that walk through a partial index, in which only what they want stands."""
 

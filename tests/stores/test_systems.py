@@ -72,6 +72,17 @@ async def test_the_name_of_a_removed_system_is_free_again(store: Store) -> None:
     assert [system.id for system in await store.systems.list(ACME)] == [SALES]
 
 
+async def test_those_who_wait_are_counted_by_company(store: Store) -> None:
+    states = (SystemState.REQUEST, SystemState.REQUEST, SystemState.ALLOWED, SystemState.LOCKED)
+    for number, state in enumerate(states, start=1):
+        await store.systems.create(a_system(number, f"s{number}", state=state), digest(number))
+    await store.systems.create(a_system(9, company_id=GLOBEX), digest(9))
+    await store.systems.create(a_system(10, "gone"), digest(10))
+    await store.systems.remove(SystemId(10), later(20))
+
+    assert await store.systems.waiting() == {ACME: 2, GLOBEX: 1}
+
+
 async def test_what_is_decided_about_a_system_stands(store: Store) -> None:
     await store.systems.create(a_system(), digest())
 

@@ -3,6 +3,7 @@
 from runyard.console.forms import Form, complaints, guarded
 from runyard.console.frames import View, led_to, shown
 from runyard.console.instants import time_zones
+from runyard.console.tabs import tabs
 from runyard.model.companies import Company
 from runyard.model.errors import InputRefused, NameTaken, RunyardError
 from runyard.model.tokens import Permission
@@ -27,7 +28,11 @@ async def refresh_companies(request: Request) -> Response:
 async def _companies(request: Request, template: str) -> Response:
     engine = request.engine
     companies = await engine.users.companies_of(request.visit.user)
-    values = {"companies": companies, "numbers": await engine.overview.of(companies)}
+    values = {
+        "companies": companies,
+        "numbers": await engine.overview.of(companies),
+        "waiting_systems": await engine.systems.waiting(),
+    }
     return shown(request, View(template=template, section="home", values=values))
 
 
@@ -142,6 +147,7 @@ async def company_page(
         "secret": secret,
         "numbers": (await request.engine.overview.of([company]))[company.id],
         "complaints": {} if error is None else complaints(error),
+        **await tabs(request, company, "details"),
     }
     return shown(
         request,

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from runyard.console import account, companies, entrance, users, workers
+from runyard.console import account, callbacks, companies, entrance, systems, users, workers
 from runyard.console.admission import ByLogin
 from runyard.console.frames import led_to
 from runyard.console.problems import page_form
@@ -23,6 +23,8 @@ ROUTES: tuple[Route, ...] = (
     *account.ROUTES,
     *users.ROUTES,
     *workers.ROUTES,
+    *systems.ROUTES,
+    *callbacks.ROUTES,
 )
 
 _SIGNED_OUT = '<p class="notice warn">You are signed out. <a href="/console/login">Sign in</a></p>'

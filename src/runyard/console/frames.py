@@ -32,6 +32,12 @@ SAID: Mapping[str, str] = {
     "worker-locked": "The worker is locked: it gets no more runs.",
     "worker-draining": "The worker finishes what it has begun, and takes nothing new.",
     "worker-removed": "The worker is removed.",
+    "system-allowed": "The system is allowed: it may call from now on.",
+    "system-locked": "The system is locked: it is refused from now on.",
+    "system-saved": "The system is changed.",
+    "system-removed": "The system is removed; its UUID is refused.",
+    "callback-resent": "The callback is sent again.",
+    "callbacks-resent": "All callbacks that were given up are sent again.",
 }
 """What a page may say about the change that led to it: nothing else of its address is shown."""
 

@@ -186,6 +186,14 @@ class Callbacks:
             before = dead[-1].id
             self.on_due()
 
+    async def body(self, company: Company, callback: Callback) -> bytes | None:
+        """What a callback says when it is sent now; None when its run is not there any more."""
+        run = await self._store.runs.find(company.id, callback.run_id)
+        values = await self._store.runs.values(company.id, callback.run_id)
+        if run is None or values is None:
+            return None
+        return await self.bodies[callback.dialect](company, run, values)
+
     # ------------------------------------------------------------ secrets
 
     async def secrets(self, company: Company) -> CallbackSecrets:

@@ -329,12 +329,10 @@ class Couriers:
 
     async def _request(self, callback: Callback) -> OutboundRequest | None:
         """What is sent now; None when the run is not there any more."""
-        run = await self._store.runs.find(callback.company_id, callback.run_id)
-        values = await self._store.runs.values(callback.company_id, callback.run_id)
-        if run is None or values is None:
-            return None
         company = await self._directory.company_by_id(callback.company_id)
-        body = await self._callbacks.bodies[callback.dialect](company, run, values)
+        body = await self._callbacks.body(company, callback)
+        if body is None:
+            return None
         signature = signed_headers(
             encode_public_id(callback.public_id),
             self._clock.now(),

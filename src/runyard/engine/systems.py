@@ -12,7 +12,7 @@ stays, for its runs name it and what is still to be told to it has to.
 import builtins
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -131,6 +131,10 @@ class Systems:
             for system in found
             if state in (None, system.state) and (not wanted or _has(system, wanted))
         ]
+
+    async def waiting(self) -> Mapping[CompanyId, int]:
+        """How many wait to be allowed, in each company where any do."""
+        return await self._store.systems.waiting()
 
     async def load(self, company: CompanyId, ref: str) -> System:
         """A system of a company by its id or name; raises SystemNotFound."""

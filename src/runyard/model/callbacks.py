@@ -51,6 +51,12 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     """When it was delivered or given up."""
 
+    @property
+    def shown_url(self) -> str:
+        """The address without its query, in which receivers keep secrets."""
+        address, question, _ = self.url.partition("?")
+        return f"{address}?..." if question else self.url
+
 
 class CallbackSecret(msgspec.Struct, frozen=True, kw_only=True):
     """Which secrets of a company sign callbacks; the secrets themselves are derived, not stored."""

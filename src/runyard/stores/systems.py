@@ -26,6 +26,9 @@ class Systems(Protocol):
     async def list(self, company: CompanyId) -> list[System]:
         """A company's, newest first."""
 
+    async def waiting(self) -> dict[CompanyId, int]:
+        """How many wait to be allowed, in each company where any do."""
+
     async def set_state(self, system: SystemId, state: SystemState, at: datetime) -> bool:
         """Allow or lock. False when there is no such system any more."""
 

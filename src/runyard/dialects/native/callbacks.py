@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import urlsplit
 
 from msgspec import UNSET, Raw
 
@@ -118,7 +117,7 @@ def _shape(callback: Callback) -> shapes.Callback:
         id=callback.id,
         public_id=encode_public_id(callback.public_id),
         run_id=callback.run_id,
-        url=_shown(callback.url),
+        url=callback.shown_url,
         state=callback.state,
         tries=callback.tries,
         due_at=callback.due_at,
@@ -127,12 +126,6 @@ def _shape(callback: Callback) -> shapes.Callback:
         created_at=callback.created_at,
         ended_at=callback.ended_at,
     )
-
-
-def _shown(url: str) -> str:
-    """The address without its query, in which receivers keep secrets."""
-    parts = urlsplit(url)
-    return parts._replace(query="...").geturl() if parts.query else url
 
 
 def _secret_shape(secrets: CallbackSecrets) -> shapes.CallbackSecret:

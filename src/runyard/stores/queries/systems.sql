@@ -51,3 +51,8 @@ SELECT id, company_id, name, description, state, last_characters, sealed, files_
        updated_at, address, last_seen_at, removed_at
   FROM systems WHERE company_id = :company_id AND removed_at IS NULL
  ORDER BY created_at DESC, id DESC;
+
+-- name: waiting_systems()
+SELECT company_id, count(*) FROM systems
+ WHERE state = 'request' AND removed_at IS NULL
+ GROUP BY company_id;

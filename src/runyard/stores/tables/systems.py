@@ -49,6 +49,10 @@ class SystemTable:
         rows = await self._db.all("list_systems", company_id=company)
         return [_system_from(row) for row in rows]
 
+    async def waiting(self) -> dict[CompanyId, int]:
+        """How many wait to be allowed, in each company where any do."""
+        return {CompanyId(row[0]): row[1] for row in await self._db.all("waiting_systems")}
+
     async def set_state(self, system: SystemId, state: SystemState, at: datetime) -> bool:
         """Allow or lock. False when there is no such system any more."""
         return bool(await self._write("set_system_state", (system, state.value, micros(at))))

@@ -18,3 +18,4 @@ CREATE TABLE systems (
 );
 CREATE UNIQUE INDEX systems_by_name ON systems (company_id, name) WHERE removed_at IS NULL;
 CREATE INDEX systems_of_company ON systems (company_id, created_at, id);
+CREATE INDEX systems_waiting ON systems (company_id) WHERE state = 'request' AND removed_at IS NULL;
