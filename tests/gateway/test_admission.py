@@ -224,6 +224,19 @@ async def test_a_name_in_use_is_refused_and_free_again_afterwards(door: Doorway)
     await a_member(door, token)
 
 
+@pytest.mark.parametrize("name", ["", "7", "a\nb", "x" * 501])
+async def test_a_name_that_none_may_have_is_refused_for_good(door: Doorway, name: str) -> None:
+    """Digits alone would be taken for the id of another worker."""
+    line = door.line(await a_token(door, joins=True))
+    line.say(hello(name=name))
+
+    refusal = await line.hears(frames.Refusal)
+
+    assert refusal.code == "unfit"
+    assert "not digits alone" in refusal.detail
+    await line.is_closed()
+
+
 async def test_names_are_each_companys_own(door: Doorway) -> None:
     await a_member(door)
     other = await door.yard.engine.companies.create("globex")

@@ -245,6 +245,7 @@ def test_a_wrong_command_line_says_what_is_allowed(memory_path: Path) -> None:
         ("--server", "http://x"): "RUNYARD_WORKER_TOKEN",
         ("--token", "t"): "--server URL",
         ("--server", "http://x", "--token", "t", "--slots", "0"): "1 to 10000",
+        ("--server", "http://x", "--token", "t", "--name", "7"): "--name '7': allowed are",
         ("--server", "http://x", "--token-file", "/no/such"): "/no/such",
         ("--server", "http://x", "--token", "t", "--trust", "/no/such"): "/no/such",
     }

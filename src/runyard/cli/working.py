@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from runyard.cli.exits import CONFLICT, DONE, FAILED, REFUSED, Misused
 from runyard.cli.output import complain, console
+from runyard.model.workers import NAME_RULE, is_worker_name
 
 if TYPE_CHECKING:
     from runyard.worker.settings import WorkerSettings
@@ -111,12 +112,20 @@ class WorkerOptions:
         return WorkerSettings(
             folder=self.data,
             slots=self.slots or DEFAULT_SLOTS,
-            name=self.name or socket.gethostname(),
+            name=self._chosen_name(),
             labels=tuple(dict.fromkeys(self.label or ())),
             drain=span(self.drain),
             source_builds=self.source_builds,
             variables=tool_variables(),
         )
+
+    def _chosen_name(self) -> str:
+        if self.name is None:
+            host = socket.gethostname()
+            return host if is_worker_name(host) else f"host-{host}"
+        if not is_worker_name(self.name):
+            raise Misused(f"--name {self.name[:80]!r}: allowed are {NAME_RULE}")
+        return self.name
 
 
 NOTHING_CHOSEN = WorkerOptions()

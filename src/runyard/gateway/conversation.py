@@ -19,6 +19,7 @@ from runyard.model.errors import (
 )
 from runyard.model.ids import CompanyId
 from runyard.model.tokens import Token
+from runyard.model.workers import NAME_RULE, is_worker_name
 from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import FromServer, FromWorker, Lease
@@ -29,7 +30,14 @@ HEARTBEATS_PER_LEASE = 4
 MOST_SLOTS = 10_000
 MOST_LABELS = 100
 LONGEST_TEXT = 500
+
+
+class HelloUnfit(ProtocolViolation):
+    """A worker says of itself what cannot be."""
+
+
 REFUSALS: Mapping[type[RunyardError], str] = {
+    HelloUnfit: "unfit",
     WorkerLocked: "locked",
     WorkerNameInUse: "name_taken",
     SessionLapsed: "lapsed",
@@ -315,14 +323,16 @@ class Conversation:
 
 
 def _require_sound(hello: frames.Hello) -> None:
-    """Raise ProtocolViolation for what no worker says of itself."""
+    """Raise HelloUnfit for what no worker says of itself."""
     if not 1 <= hello.slots <= MOST_SLOTS:
-        raise ProtocolViolation(f"slots: {hello.slots}; allowed are 1 to {MOST_SLOTS}")
-    texts = {"name": hello.name, "version": hello.version, "host": hello.host, "os": hello.os}
+        raise HelloUnfit(f"slots: {hello.slots}; allowed are 1 to {MOST_SLOTS}")
+    if not is_worker_name(hello.name):
+        raise HelloUnfit(f"name: {hello.name[:80]!r}; allowed are {NAME_RULE}")
+    texts = {"version": hello.version, "host": hello.host, "os": hello.os}
     texts["isolation"] = hello.isolation
     texts |= {f"label {at}": label for at, label in enumerate(hello.labels, 1)}
     for what, text in texts.items():
         if len(text) > LONGEST_TEXT or not text.isprintable():
-            raise ProtocolViolation(f"{what}: allowed are {LONGEST_TEXT} printable characters")
-    if not hello.name or len(hello.labels) > MOST_LABELS:
-        raise ProtocolViolation(f"a worker has a name, and at most {MOST_LABELS} labels")
+            raise HelloUnfit(f"{what}: allowed are {LONGEST_TEXT} printable characters")
+    if len(hello.labels) > MOST_LABELS:
+        raise HelloUnfit(f"labels: {len(hello.labels)}; allowed are {MOST_LABELS}")

@@ -7,6 +7,15 @@ import msgspec
 
 from runyard.model.ids import CompanyId, WorkerId
 
+LONGEST_NAME = 500
+NAME_RULE = f"1 to {LONGEST_NAME} printable characters, not digits alone: those are ids"
+
+
+def is_worker_name(name: str) -> bool:
+    """Whether a worker may be called so: on one line, and never to be taken for another one's id."""
+    is_line = 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    return is_line and not (name.isascii() and name.isdigit())
+
 
 class WorkerState(StrEnum):
     """Whether an administrator lets a worker execute."""
