@@ -28,6 +28,7 @@ venv: $(READY) $(ASSETS) ## install what the project needs into .venv
 # uv is fetched by pip against its hash; uv then installs the pinned and hashed rest.
 $(READY): requirements.lock bootstrap.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Runyard needs Python 3.11 or newer; say: make PYTHON=python3.12 venv" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing what the project needs into $(VENV); this takes a minute or two, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bootstrap.lock
 	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
@@ -36,6 +37,7 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 
 # Front-end files come from pinned npm packages; fetched again only when their lock has changed.
 $(ASSETS): assets.lock tests/console/assets.lock tools/assets.py | $(READY)
+	@echo "Fetching the console's front-end files."
 	@$(BIN)/python -m tools.assets
 	@touch $@
 

@@ -51,6 +51,8 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert "export CONTROL=ryd_remote-control_" in told.stdout
     assert f"127.0.0.1:{port}" not in told.stdout, "it should take another port"
     assert "The server has stopped." in told.stdout
+    assert told.stdout.count('"queue_cap"') == 1, "what was shown once is not shown again"
+    assert '"…": "' in told.stdout
 
 
 def test_the_demo_leaves_its_server_up_until_it_is_stopped(tmp_path: Path) -> None:

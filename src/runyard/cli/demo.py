@@ -15,6 +15,7 @@ from runyard.cli.output import console
 
 if TYPE_CHECKING:
     from runyard.cli.demo_outside import Outside
+    from runyard.cli.demo_screen import Screen
     from runyard.server.app import Server
     from runyard.server.settings import Settings
 
@@ -30,6 +31,9 @@ def demo(
         Parameter(
             name="--exit", env_var="DEMO_EXIT", help="Stop the server at the end of the story."
         ),
+    ] = False,
+    whole: Annotated[
+        bool, Parameter(help="Show every answer whole, not only what is new in it.")
     ] = False,
     data: Annotated[
         Path | None,
@@ -51,20 +55,24 @@ def demo(
     if not examples.is_dir():
         raise Misused(f"There are no examples at {examples}: start the demo in a checkout.")
     from runyard.cli.demo_outside import Outside
+    from runyard.cli.demo_screen import Screen
 
     with _folder(data) as folder, Outside(examples / "data") as outside:
         settings = _settings(folder, port, outside.allowance)
-        return uvloop.run(_shown(settings, examples, outside, leave=leave))
+        screen = Screen(whole=whole)
+        return uvloop.run(_shown(settings, examples, outside, screen, leave=leave))
 
 
-async def _shown(settings: "Settings", examples: Path, outside: "Outside", *, leave: bool) -> int:
+async def _shown(
+    settings: "Settings", examples: Path, outside: "Outside", screen: "Screen", *, leave: bool
+) -> int:
     from runyard.cli.demo_story import Story
     from runyard.cli.joined import open_runyard
     from runyard.cli.stopping import stop_signals
 
     with stop_signals() as stopping:
         async with open_runyard(settings) as server:
-            story = Story(server.url, settings.data, examples, outside)
+            story = Story(server.url, settings.data, examples, outside, screen)
             is_told = await stopping.in_thread(story.tell)
             if is_told and not leave:
                 await _invite(server)

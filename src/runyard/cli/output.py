@@ -67,7 +67,9 @@ def _json_lines(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
         return [compact]
     match value:
         case dict():
-            named = [(f"{json.dumps(name)}: ", part) for name, part in value.items()]
+            named = [
+                (f"{json.dumps(name, ensure_ascii=False)}: ", part) for name, part in value.items()
+            ]
             return ["{", *_parts(named), "}"]
         case list():
             return ["[", *_parts([("", part) for part in value]), "]"]
