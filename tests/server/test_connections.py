@@ -1,6 +1,7 @@
 """Clients that send or read badly: what they cost is bounded, and others go on."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -92,6 +93,21 @@ async def test_a_body_that_trickles_is_not_waited_for(memory_path: Path) -> None
 
 
 @pytest.mark.usefixtures("_impatient")
+async def test_head_and_body_of_an_answer_come_in_one_packet(memory_path: Path) -> None:
+    async with running_server(memory_path) as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        loop = asyncio.get_running_loop()
+        with socket.create_connection((host, int(port))) as connection:
+            connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            await loop.sock_sendall(connection, HEALTH)
+            async with asyncio.timeout(20):
+                packet = await loop.sock_recv(connection, 65536)
+
+    head, _, body = packet.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body
+
+
 async def test_a_client_that_waits_for_its_answer_is_waited_for(memory_path: Path) -> None:
     async with running_server(memory_path) as server, connected(server) as (reader, writer):
         await server.engine.companies.create("acme")

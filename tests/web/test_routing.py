@@ -8,7 +8,7 @@ from runyard.model.tokens import Permission
 from runyard.web.errors import MethodNotAllowed, RouteNotFound
 from runyard.web.requests import Request
 from runyard.web.responses import Response
-from runyard.web.routing import Route, Router
+from runyard.web.routing import MOST_REMEMBERED, Route, Router
 
 
 async def endpoint(request: Request) -> Response:
@@ -104,3 +104,21 @@ def test_no_address_breaks_the_router(path: str) -> None:
     except (RouteNotFound, MethodNotAllowed):
         return
     assert set(values) == set(route.params)
+
+
+def test_an_address_that_was_found_before_is_found_again_with_each_method_of_its_own() -> None:
+    for _ in range(2):
+        assert ROUTER.find("GET", "/v1/tasks/7")[1] == {"task": "7"}
+        with pytest.raises(MethodNotAllowed):
+            ROUTER.find("DELETE", "/v1/tasks/7")
+        with pytest.raises(RouteNotFound):
+            ROUTER.find("GET", "/v1/tusks/7")
+
+
+def test_however_many_addresses_are_asked_for_few_are_remembered() -> None:
+    router = Router("/v1", [a_route("GET", "/tasks/{task}")])
+
+    for number in range(3 * MOST_REMEMBERED):
+        router.find("GET", f"/v1/tasks/{number}")
+
+    assert len(router._found) <= MOST_REMEMBERED

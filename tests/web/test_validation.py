@@ -140,3 +140,32 @@ def test_a_name_repeated_after_many_others_is_found_at_once() -> None:
 
     with pytest.raises(MalformedBody, match="'z' twice"):
         struct_from_json(f'{{{names},"z":1,"z":2}}'.encode(), Free)
+
+
+TEXTS = st.text(alphabet='ab:"{}[],\\ é', max_size=4)
+VALUES = st.recursive(
+    TEXTS | st.integers(0, 9),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(TEXTS, parts, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(extra=VALUES, name=TEXTS)
+def test_whatever_stands_in_text_no_name_is_thought_to_be_there_twice(
+    extra: object, name: str
+) -> None:
+    value = {"name": "a", "extra": {name: extra}}
+
+    assert struct_from_json(msgspec.json.encode(value), Car).name == "a"
+
+
+@given(first=VALUES, second=VALUES, name=TEXTS)
+def test_whatever_stands_around_it_a_name_that_is_there_twice_is_refused(
+    first: object, second: object, name: str
+) -> None:
+    # Small bodies are judged by a count of colons, which text may have as well.
+    parts = (msgspec.json.encode(part) for part in (name, first, name, second))
+    body = b'{"name":"a","extra":[{%s:%s,%s:%s}]}' % tuple(parts)
+
+    with pytest.raises(MalformedBody, match="twice"):
+        struct_from_json(body, Car)

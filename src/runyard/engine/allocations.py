@@ -102,7 +102,8 @@ class Kept:
         self.told = asyncio.Event()
         """Set whenever its session tells what it has."""
         self.in_flight = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting: deque[asyncio.Future[bool]] = deque()
+        """Who waits for a place; False: no longer."""
         self.latencies = Latencies()
 
     def serving(self) -> tuple[Session, VersionId]:
@@ -122,27 +123,28 @@ class Kept:
             return
         if allocation.overflow is not Overflow.WAIT or not allocation.wait:
             raise LimitReached(f"{allocation.limit} calls execute, as many as it allows")
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
         self.waiting.append(place)
+        patience = loop.call_later(allocation.wait.total_seconds(), _give_up, place)
         try:
-            async with asyncio.timeout(allocation.wait.total_seconds()):
-                await place
-        except BaseException as failure:
-            if place.done() and not place.cancelled():  # it came in the very moment
+            if not await place:
+                raise LimitReached(f"no child became free within {allocation.wait}")
+        except BaseException:
+            if not place.cancelled() and place.result():  # it came in the very moment
                 self.leave()
             elif place in self.waiting:
                 self.waiting.remove(place)
-            if isinstance(failure, TimeoutError):
-                detail = f"no child became free within {allocation.wait}"
-                raise LimitReached(detail) from None
             raise
+        finally:
+            patience.cancel()
 
     def leave(self) -> None:
         """Give the place back, to whoever waits longest."""
         while self.waiting and self.in_flight <= self.allocation.limit:
             place = self.waiting.popleft()
             if not place.done():
-                place.set_result(None)
+                place.set_result(True)
                 return
         self.in_flight -= 1
 
@@ -152,7 +154,7 @@ class Kept:
             place = self.waiting.popleft()
             if not place.done():
                 self.in_flight += 1
-                place.set_result(None)
+                place.set_result(True)
 
     def forget_session(self) -> None:
         """Nobody keeps it here any more."""
@@ -412,6 +414,12 @@ class Allocations:
             session.introduced.add(task.version_id)
         kept.ordered = order
         session.port.warm(allocation.id, *order)
+
+
+def _give_up(place: "asyncio.Future[bool]") -> None:
+    """Whoever waits for this place has waited long enough."""
+    if not place.done():
+        place.set_result(False)
 
 
 def _may_keep(session: Session) -> bool:

@@ -42,11 +42,15 @@ class Spilled(msgspec.Struct, frozen=True):
 class _UnderWay:
     """A call that executes."""
 
-    __slots__ = ("answer", "begun_at", "is_cancelled", "kept", "task_id")
+    __slots__ = ("allocation", "answer", "begun_at", "held", "is_cancelled", "kept", "session")
 
-    def __init__(self, kept: Kept, task_id: TaskId, begun_at: timedelta) -> None:
+    def __init__(self, kept: Kept, session: Session, held: HeldRun, begun_at: timedelta) -> None:
         self.kept = kept
-        self.task_id = task_id
+        self.allocation = (
+            kept.allocation
+        )  # as it is now: a deadline that changes is for later calls
+        self.session = session
+        self.held = held
         self.begun_at = begun_at
         self.answer: asyncio.Future[tuple[AttemptEnd, VersionId]] = (
             asyncio.get_running_loop().create_future()
@@ -71,7 +75,7 @@ class Calls:
         """What is kept of calls."""
         self._files = files
         self._starts = starts
-        self._under_way: dict[RunId, tuple[Session, _UnderWay]] = {}
+        self._under_way: dict[RunId, _UnderWay] = {}
         self._wakeup = asyncio.Event()
 
     # ------------------------------------------------------------ the corridor
@@ -94,7 +98,8 @@ class Calls:
         task = await self._directory.task(company.id, ref)
         kept = self.allocations.kept(task)
         _refuse_paused(company, task)
-        await self._demand_here(kept)
+        if kept.session is None:
+            await self._demand_here(kept)
         session, version = kept.serving()
         if len(raw) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
@@ -116,10 +121,12 @@ class Calls:
 
     async def demand_here(self, task: Task) -> None:
         """Raise KeptElsewhere when another server has to be asked, AllocationNotFound when nobody."""
-        await self._demand_here(self.allocations.kept(task))
+        kept = self.allocations.kept(task)
+        if kept.session is None:
+            await self._demand_here(kept)
 
     async def _demand_here(self, kept: Kept) -> None:
-        if kept.session is None and kept.elsewhere is not None:
+        if kept.elsewhere is not None:
             server = kept.elsewhere.server
             address = await self._peers.address_of(server)
             if address is not None:
@@ -140,8 +147,8 @@ class Calls:
         self._refuse_closed(task)
         if not session.is_open:  # gone while this waited for a place
             session, _ = kept.serving()
-        call = _UnderWay(kept, task.id, begun_at)
-        end, version = await self._ended(session, run, public_id, task, accepted, call)
+        call = _UnderWay(kept, session, held_call(run, public_id, task), begun_at)
+        end, version = await self._ended(call, accepted)
         if end.output is not None:
             end = judged_output(await self._directory.output_shape(version), end)
         is_ended = call.is_cancelled and end.outcome is Outcome.LOST
@@ -168,21 +175,15 @@ class Calls:
             await (self.records.keep_now if durable else self.records.keep)(record)
         return record
 
-    async def _ended(
-        self,
-        session: Session,
-        run: RunId,
-        public_id: bytes,
-        task: Task,
-        accepted: bytes,
-        call: _UnderWay,
-    ) -> tuple[AttemptEnd, VersionId]:
+    async def _ended(self, call: _UnderWay, accepted: bytes) -> tuple[AttemptEnd, VersionId]:
         """Hand a call to its session; how it ended, and which version that was."""
-        self._under_way[run] = (session, call)
-        session.calls[run] = held_call(run, public_id, task)
+        session, held = call.session, call.held
+        run, public_id = held.run_id, encode_public_id(held.public_id)
+        self._under_way[run] = call
+        session.calls[run] = held
         self._wakeup.set()
         try:
-            session.port.call(call.kept.allocation.id, run, encode_public_id(public_id), accepted)
+            session.port.call(call.kept.allocation.id, run, public_id, accepted)
             return await call.answer
         finally:
             del self._under_way[run]
@@ -203,39 +204,38 @@ class Calls:
 
     def ended(self, session: Session, end: AttemptEnd, version: VersionId) -> None:
         """A call is over."""
-        found = self._under_way.get(end.run_id)
-        if found is not None and found[0] is session and not found[1].answer.done():
-            found[1].answer.set_result((end, version))
+        call = self._under_way.get(end.run_id)
+        if call is not None and call.session is session and not call.answer.done():
+            call.answer.set_result((end, version))
 
     def lost(self, session: Session) -> None:
         """The session that kept these calls is gone, or its worker is cut off and has ended them."""
-        for run, (holder, call) in tuple(self._under_way.items()):
-            if holder is session:
-                self._lose(run, call, "its worker disappeared")
+        for call in tuple(self._under_way.values()):
+            if call.session is session:
+                self._lose(call, "its worker disappeared")
         self.allocations.leave(session)
 
     async def kill(self, company: CompanyId, task: TaskId) -> list[RunId]:
         """End the calls of a task that execute now; those of which no code executes any more."""
         by_session: dict[Session, list[HeldRun]] = {}
-        for run, (session, call) in self._under_way.items():
-            held = session.calls.get(run)
-            if call.task_id == task and held is not None and held.company_id == company:
+        for call in self._under_way.values():
+            if call.held.task_id == task and call.held.company_id == company:
                 call.is_cancelled = True
-                by_session.setdefault(session, []).append(held)
+                by_session.setdefault(call.session, []).append(call.held)
         dead: list[RunId] = []
         for session, calls in by_session.items():
             killed = await session.port.kill(calls)
             dead.extend(sorted(killed))
             for run in killed:
                 if (found := self._under_way.get(run)) is not None:
-                    self._lose(run, found[1], "it was killed")
+                    self._lose(found, "it was killed")
         return dead
 
-    def _lose(self, run: RunId, call: _UnderWay, message: str) -> None:
+    def _lose(self, call: _UnderWay, message: str) -> None:
         if call.answer.done():
             return
         end = AttemptEnd(
-            run_id=run,
+            run_id=call.held.run_id,
             token=CALL_TOKEN,
             outcome=Outcome.LOST,
             finished_at=self._clock.now(),
@@ -259,10 +259,10 @@ class Calls:
                 self._give_up(self._clock.monotonic())
 
     def _give_up(self, now: timedelta) -> None:
-        for run, (_, call) in tuple(self._under_way.items()):
-            allowed = call.kept.allocation.deadline + call.kept.allocation.wait + GRACE
+        for call in tuple(self._under_way.values()):
+            allowed = call.allocation.deadline + call.allocation.wait + GRACE
             if now - call.begun_at > allowed:
-                self._lose(run, call, "its worker did not answer")
+                self._lose(call, "its worker did not answer")
 
 
 def held_call(run: RunId, public_id: bytes, task: Task) -> HeldRun:

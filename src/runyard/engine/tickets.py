@@ -195,8 +195,9 @@ class Tickets:
             known.is_doubted = True
 
     def _is_stale(self, known: _Known) -> bool:
-        age = self._clock.monotonic() - known.known_at
-        return known.is_doubted or (self._store.is_shared and age >= SHARED_LIFE)
+        if known.is_doubted or not self._store.is_shared:
+            return known.is_doubted
+        return self._clock.monotonic() - known.known_at >= SHARED_LIFE
 
     async def _looked_up(self, token: str) -> Guest:
         changes = self._changes

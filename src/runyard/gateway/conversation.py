@@ -138,9 +138,10 @@ class Conversation:
     # ------------------------------------------------------------ what arrives
 
     def _receive(self, arrived: list[FromWorker]) -> None:
+        now = self._now()
         for frame in arrived:
             try:
-                reply = self._talk.receive(frame, self._now())
+                reply = self._talk.receive(frame, now)
                 self._hear(frame, reply)
             except ProtocolViolation as violation:
                 self._transport.close(f"protocol violation: {violation}")

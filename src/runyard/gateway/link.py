@@ -278,6 +278,8 @@ class WorkerLink:
         if session is None:
             return
         match frame:
+            case frames.CallEnded(version_id=version):
+                self._engine.calls.ended(session, _call_end(frame), version)
             case frames.Ended(ends):
                 self._engine.ended(session, [_attempt_end(end) for end in ends])
             case frames.Begun(starts):
@@ -303,8 +305,6 @@ class WorkerLink:
                 self._take_step(session, frame)
             case frames.BlobWanted():
                 self._want_blob(session, frame)
-            case frames.CallEnded(version_id=version):
-                self._engine.calls.ended(session, _call_end(frame), version)
             case frames.Warmed():
                 self._engine.allocations.warmed(
                     session,

@@ -33,9 +33,12 @@ class Role(StrEnum):
     """Tokens, workers and the company itself."""
 
 
+_PLACES = {role: place for place, role in enumerate(Role)}
+
+
 def higher_role(roles: Iterable[Role]) -> Role | None:
     """The one among these roles that includes all others."""
-    return max(roles, key=list(Role).index, default=None)
+    return max(roles, key=_PLACES.__getitem__, default=None)
 
 
 class Permission(StrEnum):

@@ -37,6 +37,7 @@ from runyard.model.ids import SessionId
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.frames import (
     PROTOCOL_VERSIONS,
+    Call,
     FromServer,
     FromWorker,
     Goodbye,
@@ -138,6 +139,8 @@ class WorkerSession:
         Raises ProtocolViolation for what may not be said in this state.
         """
         match frame:
+            case Call():  # first, since whoever calls waits for each microsecond
+                self._demand(SessionState.OPEN, frame)
             case Welcome():
                 self._open(frame, now)
             case Pending():

@@ -60,6 +60,45 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return found
 
 
+class HeadWithBody:
+    """What an answer is written to: its head waits for the body if that follows at once.
+
+    One packet instead of two: half the system calls here, and the client wakes once. A head that
+    nothing follows leaves in the loop's next turn, so that streams are not held up.
+    """
+
+    __slots__ = ("_head", "_is_begun", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._is_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Write this, after what waits; the first of all waits."""
+        if self._is_begun:
+            head, self._head = self._head, b""
+            self._transport.write(head + data if head else data)
+        else:
+            self._is_begun = True
+            self._head = data
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close the connection once everything is written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Uvicorn's HTTP, with limits that it and its parser do not have: to the lines before a body
     and after it, and to the time that a client lets the server wait.
@@ -100,7 +139,10 @@ class BoundedHttp(HttpToolsProtocol):
             raise _HeadTooLong
         self._head = -1
         self._heads += 1
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = HeadWithBody(self.transport, self.loop)  # type: ignore[assignment]
         if not self.parser.should_upgrade():
             # What comes after the body is no header of the request, whatever it calls itself.
             self.headers = []

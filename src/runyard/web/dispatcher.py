@@ -9,6 +9,7 @@ untouched.
 from collections.abc import Mapping
 
 from runyard.web.asgi import App, Receive, Scope, Send
+from runyard.web.routing import LONGEST_REMEMBERED, MOST_REMEMBERED
 
 
 class _Node:
@@ -24,6 +25,8 @@ class Dispatcher:
 
     def __init__(self, doors: Mapping[str, App], elsewhere: App) -> None:
         self._root = _Node()
+        self._owners: dict[bytes, App] = {}
+        """Of addresses that were asked for lately."""
         self._elsewhere = elsewhere
         for path, app in doors.items():
             self._node_at(path).app = app
@@ -48,4 +51,12 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        await self.owner(raw_path.decode("latin-1"))(scope, receive, send)
+        await (self._owners.get(raw_path) or self._remembered(raw_path))(scope, receive, send)
+
+    def _remembered(self, raw_path: bytes) -> App:
+        owner = self.owner(raw_path.decode("latin-1"))
+        if len(raw_path) <= LONGEST_REMEMBERED:
+            if len(self._owners) >= MOST_REMEMBERED:
+                self._owners.clear()
+            self._owners[raw_path] = owner
+        return owner

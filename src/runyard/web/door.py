@@ -5,7 +5,7 @@ itself, without the objects in between.
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -64,10 +64,10 @@ class _Sending:
         self._send = send
         self.status = 0
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        await self._send(message)
+        return self._send(message)
 
 
 class _Receiving:
@@ -116,7 +116,10 @@ class Door:
             raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
             route, params = self._router.find(scope["method"], raw_path)
             name = route.name
-            await self._serve(route, params, scope, receiving, sending)
+            if route.hot is not None:
+                await route.hot(self._house, params, scope, receiving, sending)
+            else:
+                await self._serve(route, params, scope, receiving, sending)
         except ClientGone:
             return
         except MethodNotAllowed as error:
@@ -136,9 +139,6 @@ class Door:
         receive: Receive,
         send: Send,
     ) -> None:
-        if route.hot is not None:
-            await route.hot(self._house, params, scope, receive, send)
-            return
         assert route.endpoint is not None
         request = Request(self._house, params, scope, receive)
         if route.permission is not Permission.PUBLIC:

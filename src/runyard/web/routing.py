@@ -22,6 +22,10 @@ HotEndpoint = Callable[[House, Mapping[str, str], Scope, Receive, Send], Awaitab
 """An endpoint that lets the caller in and answers by itself, for the few routes where each
 microsecond counts."""
 
+MOST_REMEMBERED = 2_000
+LONGEST_REMEMBERED = 200
+"""Addresses that are remembered, and their characters: those that are called again and again."""
+
 _LONGEST_PARAM = 200
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 
@@ -106,6 +110,8 @@ class Router:
 
     def __init__(self, prefix: str, routes: Iterable[Route]) -> None:
         self._root = _Node()
+        self._found: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
+        """What was found lately, by method and address."""
         for route in routes:
             node = self._root
             for part in f"{prefix}{route.path}".split("/")[1:]:
@@ -120,6 +126,17 @@ class Router:
 
     def find(self, method: str, raw_path: str) -> tuple[Route, Mapping[str, str]]:
         """The route and its parameters; raises RouteNotFound or MethodNotAllowed."""
+        known = self._found.get((method, raw_path))
+        if known is not None:
+            return known
+        found = self._search(method, raw_path)
+        if len(raw_path) <= LONGEST_REMEMBERED:
+            if len(self._found) >= MOST_REMEMBERED:
+                self._found.clear()
+            self._found[method, raw_path] = found
+        return found
+
+    def _search(self, method: str, raw_path: str) -> tuple[Route, Mapping[str, str]]:
         node, values = self._root, []
         for part in raw_path.split("/")[1:]:
             child = node.children.get(part)

@@ -43,7 +43,6 @@ from runyard.worker.packets import (
     Prepared,
     ProgressMade,
     SelfKill,
-    Started,
     StepTaken,
     Work,
     decode_from_child,
@@ -108,6 +107,7 @@ class Calls:
             self._dismiss(coming)
         crew = fitting or Crew(order, introduction)
         crew.wanted = order.children
+        crew.bound(introduction, order.deadline)
         crew.refused = None
         if current is None:
             self._crews[order.allocation_id] = crew
@@ -338,6 +338,7 @@ class Calls:
                 assignment.public_id,
                 1,
                 bytes(assignment.input),
+                is_call=True,
             )
         )
         if execution.staged is not None or len(packet) > INLINE_LIMIT:
@@ -358,6 +359,9 @@ class Calls:
             reclaimed(child, execution, self._nursery.staging)
             self._end_child(child, Ending.UNRULY)
             crew.waiting.appendleft(execution)
+            return
+        execution.begun_at = wall()
+        self._watch.begun(execution)
 
     def _kill(self, run_id: int) -> "asyncio.Future[None] | None":
         """Begin to end a call. What to wait for, or None when nothing of it executes."""
@@ -388,8 +392,6 @@ class Calls:
             packet = decode_from_child(data)
             if isinstance(packet, Finished):
                 self._has_finished(child, packet)
-            elif isinstance(packet, Started):
-                self._has_started(child, packet)
             elif isinstance(packet, Prepared):
                 self._is_ready(child, self._crew_of[child], packet)
             else:
@@ -398,13 +400,6 @@ class Calls:
             # Whatever it has done to its channel: nothing that it says counts any more.
             self._end_child(child, Ending.UNRULY)
 
-    def _has_started(self, child: Child, packet: Started) -> None:
-        execution = child.pipeline[0]
-        if execution.run_id != packet.run_id or execution.has_begun:
-            raise ValueError("a call began that is not the child's")
-        execution.begun_at = not_later(packet.at)
-        self._watch.begun(execution)
-
     def _has_finished(self, child: Child, packet: Finished) -> None:
         execution = child.pipeline[0]
         if execution.run_id != packet.run_id or execution.begun_at is None:
@@ -412,7 +407,7 @@ class Calls:
         if not 0 <= packet.logged_errors <= MOST_COUNTED:
             raise ValueError("errors of a number that cannot be")
         finished_at = not_later(packet.finished_at)
-        outcome, output = Outcome(packet.outcome), output_of(child, packet)
+        output = output_of(child, packet)
         child.read_streams()
         self._prints.end(child, execution)
         child.pipeline.popleft()
@@ -429,7 +424,7 @@ class Calls:
                 CallEnded(
                     run_id=execution.assignment.run_id,
                     version_id=VersionId(crew.version_id),
-                    outcome=outcome,
+                    outcome=packet.outcome,
                     begun_at=instant(execution.begun_at) if packet.begun_at else None,
                     finished_at=instant(finished_at),
                     output=output,
@@ -574,9 +569,8 @@ class Calls:
 
 
 def _fits(crew: Crew, order: Warm) -> bool:
-    timeout = crew.introduction.timeout
-    is_same = crew.version_id == int(order.version_id) and crew.error is None
-    return is_same and timeout is not None and timeout <= order.deadline and not crew.is_dismissed
+    is_same = crew.version_id == int(order.version_id)
+    return is_same and crew.error is None and not crew.is_dismissed
 
 
 def _unheard(text: str) -> None:

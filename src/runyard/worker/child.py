@@ -168,6 +168,8 @@ class Child:
             if not data:  # Shut down from inside the child: this would come for ever.
                 self._loop.remove_reader(self._work.fileno())
                 return
+            if not self.pipeline:  # It has nothing to do: there is hardly more to hear now.
+                return
 
     def _read_stream(self, descriptor: int, level: LogLevel) -> None:
         try:

@@ -200,7 +200,8 @@ class Child:
         if work.sent_at and monotonic() - work.sent_at > LONG_AGO:
             channel.ask_to_begin(work.run_id)
         begun_at = wall()
-        self._work.send(encode(Started(work.run_id, begun_at)))
+        if not work.is_call:
+            self._work.send(encode(Started(work.run_id, begun_at)))
         channel.open(work.run_id)
         outcome, output, error = self._perform(work)
         if os.getpid() != self._pid:
@@ -226,7 +227,7 @@ class Child:
             return 0
         return memory_of(self._pid, shared=True)
 
-    def _perform(self, work: Work) -> tuple[str, bytes | None, RunError | None]:
+    def _perform(self, work: Work) -> tuple[Outcome, bytes | None, RunError | None]:
         try:
             task = self._tasks.get(work.version_id) or self._load(work.version_id, work.load)
             company, name = self._names[work.version_id]

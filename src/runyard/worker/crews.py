@@ -23,7 +23,8 @@ class Crew:
 
     def __init__(self, order: Warm, introduction: Introduction) -> None:
         self.allocation_id: AllocationId = order.allocation_id
-        self.introduction = _within(introduction, order.deadline)
+        self.introduction = introduction
+        self.bound(introduction, order.deadline)
         self.version_id = int(introduction.version_id)
         self.wanted = order.children
         self.supply: Supply | None = None
@@ -42,6 +43,10 @@ class Crew:
         self.refused: RunError | None = None
         """Why the version that was to come after it cannot be."""
         self.is_dismissed = False
+
+    def bound(self, introduction: Introduction, deadline: timedelta) -> None:
+        """Calls that begin from now on take no longer than this, nor than the task's own timeout."""
+        self.introduction = _within(introduction, deadline)
 
     @property
     def children(self) -> int:

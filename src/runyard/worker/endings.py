@@ -92,7 +92,7 @@ def end_as_told(
     return End(
         run_id=execution.assignment.run_id,
         token=execution.token,
-        outcome=Outcome(packet.outcome),
+        outcome=packet.outcome,
         begun_at=instant(execution.begun_at) if packet.begun_at and execution.begun_at else None,
         finished_at=instant(finished_at),
         output=None if output is None else msgspec.Raw(output),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from runyard.model.runs import RunError
+from runyard.model.runs import Outcome, RunError
 from runyard.model.tasks import Declaration
 from runyard.protocol.frames import CodeProblem
 
@@ -132,6 +132,9 @@ class Work(Packet, frozen=True, tag=1):
     steps: tuple[RecordedStep, ...] = ()
     sent_at: float = 0.0
     """Monotonic; a child that takes it much later asks before it begins. 0: it need not."""
+    is_call: bool = False
+    """Whether it was handed to a child that had nothing to do: then it begins at once, and the child
+    need not say so."""
 
 
 class Survey(Packet, frozen=True, tag=2):
@@ -179,7 +182,7 @@ class Finished(Packet, frozen=True, tag=2):
     """The run is over, and nothing that it started is left."""
 
     run_id: int
-    outcome: str
+    outcome: Outcome
     begun_at: float
     """0: it never reached the task's code."""
     finished_at: float

@@ -378,15 +378,20 @@ class Worker:
 
     def _receive(self, transport: Transport, frames: list[FromServer]) -> None:
         now = self._now()
+        are_calls = True
         for frame in frames:
             if transport is not self._transport or self._session.state is SessionState.ENDED:
                 return
             if self._session.receive(frame, now):
                 self._obey(frame)
-        self._tell_capacity()
+            are_calls = are_calls and type(frame) is Call
+        if not are_calls:  # calls take no slots
+            self._tell_capacity()
 
     def _obey(self, frame: FromServer) -> None:  # noqa: C901, PLR0915 - one exhaustive match
         match frame:
+            case Call():
+                self._calls.call(frame)
             case Assignments(runs):
                 self._pool.assign(runs)
             case Introduction():
@@ -394,8 +399,6 @@ class Worker:
             case Recall(request, runs):
                 self._send(Recalled(request, self._pool.recall(runs)))
                 self._note_held()
-            case Call():
-                self._calls.call(frame)
             case Kill():
                 self._spawn(self._kill(frame))
             case Warm():

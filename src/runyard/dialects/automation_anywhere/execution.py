@@ -5,6 +5,8 @@ the types that the serving version declares, and handed to the engine as JSON of
 """
 
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from uuid import UUID
 
 from runyard.dialects.automation_anywhere import shapes
 from runyard.dialects.automation_anywhere.admission import token_in
@@ -141,10 +143,15 @@ async def _admitted(
         raise RouteNotFound
     if guest.task_id is not None and str(guest.task_id) != bot:
         raise TokenMismatch
-    if params["tenant"] != str(company.uuid):
+    if params["tenant"] != _written(company.uuid):
         raise TokenMismatch
     demand(Permission.OPERATE, guest.user, company)
     return company
+
+
+@lru_cache(maxsize=1_000)
+def _written(uuid: UUID) -> str:
+    return str(uuid)
 
 
 def _asked(headers: Mapping[bytes, bytes], body: bytes) -> Mapping[str, object]:

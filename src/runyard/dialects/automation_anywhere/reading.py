@@ -38,6 +38,8 @@ from runyard.model.types import (
     ValueType,
 )
 
+_PLAIN = {name: key for name, key in KEYS.items() if name not in {"DATETIME", "FILE"}}
+"""Types whose values hold what they say as it is."""
 _NULL = "NULL"
 """The type of a bare null."""
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?")
@@ -123,6 +125,11 @@ class Inputs:
 
 def _opened(value: Any) -> tuple[str, Any]:  # noqa: ANN401 - any JSON
     """The type that a value says it has, and what it holds."""
+    if type(value) is dict and len(value) == 2 and type(name := value.get("type")) is str:
+        # Nearly every value is just these two, its type in capitals.
+        key = _PLAIN.get(name)
+        if key is not None and (held := value.get(key)) is not None:
+            return name, held
     match value:
         case dict():
             return _opened_object(value)
