@@ -23,6 +23,7 @@ CHAPTERS = (
     "A schedule",
     "A call",
     "Remote API",
+    "Task queue",
     "Your turn",
 )
 
@@ -48,6 +49,10 @@ def test_the_demo_comes_to_its_end_and_stops() -> None:
     assert '"status": "Finished successfully"' in told.stdout
     assert '{"State": "Texas", "Place": "Fort Worth"}' in told.stdout
     assert "/console/reference/automation-anywhere" in told.stdout
+    assert "ArrayParam_in[1]: fetched orders.csv" in told.stdout
+    assert "Enclosed: orders.csv" in told.stdout
+    assert "Cancelled by system Finance BPM" in told.stdout
+    assert "/console/reference/elma" in told.stdout
     assert "export CONTROL=ryd_remote-control_" in told.stdout
     assert f"127.0.0.1:{port}" not in told.stdout, "it should take another port"
     assert "The server has stopped." in told.stdout

@@ -57,6 +57,11 @@ class Outside:
         self._serving.join()
         self._server.server_close()
 
+    def forget(self) -> None:
+        """What has been told is of no interest any more."""
+        self._told = None
+        self._has_been_told.clear()
+
     def wait(self) -> Told | None:
         """The callback, once it has come; None when it does not."""
         self._has_been_told.wait(PATIENCE)

@@ -1,5 +1,6 @@
 """What the demo does with its server, one chapter after the other."""
 
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ COMPANY = "demo"
 ZIP_CODE = "Zip code"
 CSV_REPORT = "CSV report"
 METER_READINGS = "Meter readings"
+ORDER_INTAKE = "Order intake"
 API_TASK = "Zip Code API Task"
 A_MOMENT = 0.5
 LOOKS = 60
@@ -65,9 +67,11 @@ class Story:
             self._plan(client)
             self._call(client)
             control = self._steer(client)
+            auth_tkn = self._queue(client)
         self._invite(failed)
         self._invite_to_steer(control)
         self._invite_to_execute()
+        self._invite_to_queue(auth_tkn)
 
     def _found(self, client: Client) -> None:
         chapter("A company", "Everything belongs to one.")
@@ -236,6 +240,87 @@ class Story:
             console().print(Text(f"  {line}"), soft_wrap=True)
         console().print(f"Its reference, to try it in a browser: {self._url}/remote-api/{COMPANY}")
 
+    def _queue(self, client: Client) -> str:
+        """The way of ELMA's page, over its dialect; the UUID of the system that calls."""
+        chapter(
+            "Task queue",
+            "Compatible with ELMA RPA's: a system creates a task with files by address, and is told.",
+        )
+        auth_tkn = client.create_system("Finance BPM", allowed=True).uuid
+        scan = f"{self._outside.url}/orders.csv"
+        ctx = {
+            "StringParam_in": "String value",
+            "FileParam_in": scan,
+            "DateTimeParam_in": "2031-03-22T00:00:00Z",
+            "BoolParam_in": True,
+            "DoubleParam_in": 12.2,
+            "IntParam_in": 76,
+            "ArrayParam_in": [scan, scan],
+        }
+        task = {
+            "process": str(client.task(ORDER_INTAKE).uuid),
+            "version": 0,
+            "callback": f"{self._outside.url}/rpa",
+            "ctx": json.dumps(ctx),
+        }
+        self._outside.forget()
+        with RemoteCaller(f"{self._url}/v1", None, self._screen) as caller:
+            by = {"auth_tkn": auth_tkn}
+            created = caller.ask("POST", "/orchestra/task/create", {**by, "task": task})["task"]
+            told = self._told_to(created["id"])
+            seen = caller.ask("POST", "/orchestra/task/status", {**by, "id": created["id"]})
+            if seen != told or seen["task"]["status"] != "DONE":
+                raise WrongEnding("the task should be done, and the system told so")
+            file = {"taskid": created["id"], "filename": "receipt.txt"}
+            if "Total 927.20" not in caller.ask(
+                "POST", "/repository/task/download", {**by, **file}
+            ):
+                raise WrongEnding("the receipt should have a total")
+            self._take_out_of_the_queue(client, caller, by, task)
+            caller.ask("POST", "/repository/actual", {**by, "page": 0, "limit": 1})
+        return auth_tkn
+
+    def _told_to(self, task: int) -> Any:  # noqa: ANN401 - JSON
+        """What the other system is told of the end of a task."""
+        told = self._outside.wait()
+        if told is None or json.loads(told[1])["task"]["id"] != task:
+            raise WrongEnding("the other system should have been told of the task's end")
+        console().print(Text(f"POST {self._outside.url}/rpa, sent by this server", "bold"))
+        self._screen.body(told[1].decode())
+        return json.loads(told[1])
+
+    def _take_out_of_the_queue(
+        self, client: Client, caller: "RemoteCaller", by: Mapping[str, str], task: Mapping[str, Any]
+    ) -> None:
+        client.pause()
+        later = {**task, "callback": "", "priority": "LOW", "ctx": '{"StringParam_in":"too much"}'}
+        created = caller.ask("POST", "/orchestra/task/create", {**by, "task": later})["task"]
+        ended = caller.ask("POST", "/orchestra/task/cancel", {**by, "id": created["id"]})["task"]
+        client.resume()
+        if "Cancelled by system Finance BPM" not in ended["log"]:
+            raise WrongEnding("the log should say who has cancelled the task")
+
+    def _invite_to_queue(self, auth_tkn: str) -> None:
+        console().print("\nAs a system made for ELMA RPA (docs/elma.md):", style="italic")
+        base, scan = f"{self._url}/v1", f"{self._outside.url}/orders.csv"
+        ctx = f'{{\\"StringParam_in\\":\\"Ada\\",\\"FileParam_in\\":\\"{scan}\\"}}'
+        created = (
+            f'{{"auth_tkn": "{auth_tkn}", "task": {{"process": "\'$PROCESS\'", "ctx": "{ctx}"}}}}'
+        )
+        for line in (
+            f'PROCESS=$({_program()} task show "{ORDER_INTAKE}" --json | '
+            "grep -m1 -o '[0-9a-f-]\\{36\\}')",
+            f"curl -d '{created}' {base}/orchestra/task/create",
+            f'curl -d \'{{"auth_tkn": "{auth_tkn}", "id": <the id>}}\' {base}/orchestra/task/status',
+            f'curl -d \'{{"auth_tkn": "{auth_tkn}", "taskid": <the id>, "filename": '
+            f'"receipt.txt"}}\' {base}/repository/task/download',
+            f'curl -d \'{{"auth_tkn": "{auth_tkn}"}}\' {base}/repository/actual',
+        ):
+            console().print(Text(f"  {line}"), soft_wrap=True)
+        console().print(
+            f"Its reference, to try it in a browser: {self._url}/console/reference/elma"
+        )
+
     def _ended(
         self, client: Client, task: str, values: Mapping[str, Any], expected: RunState
     ) -> Run:
@@ -268,9 +353,9 @@ class Story:
 class RemoteCaller:
     """Asks a dialect as a program made for it does, and shows that."""
 
-    def __init__(self, url: str, secret: str, screen: Screen) -> None:
+    def __init__(self, url: str, secret: str | None, screen: Screen) -> None:
         self._screen = screen
-        headers = {"authorization": secret}
+        headers = {} if secret is None else {"authorization": secret}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=90, trust_env=False)
 
     def __enter__(self) -> "RemoteCaller":
@@ -280,12 +365,12 @@ class RemoteCaller:
         self._http.close()
 
     def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """The answer's JSON; raises unless it is a success."""
+        """The answer's JSON, or text that is none; raises unless it is a success."""
         answer = self._http.request(method, path, json=body)
         self._screen.http(answer)
         if not answer.is_success:
             raise WrongEnding(f"{method} {path} was answered {answer.status_code}")
-        return answer.json()
+        return answer.json() if answer.text[:1] in {"{", "["} else answer.text
 
 
 def chapter(title: str, about: str) -> None:

@@ -54,7 +54,7 @@ from runyard.web.responses import ENCODER, send_bytes
 from runyard.web.routing import Route
 
 DIALECT = "elma"
-TAG = "task queue"
+TAG = "tasks"
 MOST_VERSIONS = 10_000
 _LONGEST_NOTE = 500
 _LARGEST_ID = 2**63
