@@ -142,6 +142,22 @@ async def test_blobs_of_values_steps_and_files_are_not_pruned(world: World) -> N
     assert await store.blobs.load(digest) == b"a file"
 
 
+async def test_blobs_behind_many_that_are_named_are_pruned(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the look ended at the first five hundred that were all named."""
+    for module in ("runyard.stores.blobs", "runyard.stores.postgres.blobs"):
+        monkeypatch.setattr(f"{module}.PRUNED_AT_ONCE", 2)
+    for number in range(5):
+        digest = await store.blobs.put(b"named %d" % number)
+        await store.files.create(a_file(1_000 + number, digest=digest))
+    orphans = [await store.blobs.put(b"orphan %d" % number) for number in range(3)]
+
+    assert await store.blobs.prune(SOON, set()) == 3
+
+    assert [await store.blobs.size(orphan) for orphan in orphans] == [None] * 3
+
+
 async def test_unfinished_blobs_of_a_dead_server_are_pruned(store: Store, place: Place) -> None:
     writer = await store.blobs.create()
     await writer.write(b"x" * 100_000)

@@ -19,6 +19,8 @@ from typing import BinaryIO
 _PART_SIZE = 256 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
+PRUNED_AT_ONCE = 500
+"""Blobs of which it is looked up in one query whether anything names them."""
 
 InUse = Callable[[list[str]], Awaitable[Collection[str]]]
 """Which of these digests anything still names."""
@@ -87,11 +89,19 @@ class LocalBlobs:
 
     async def prune(self, older_than: datetime, in_use: set[str]) -> int:
         """Delete blobs last touched before then that nobody names; how many."""
-        old = await asyncio.to_thread(self._old, older_than.timestamp())
-        candidates = [digest for digest in old if digest not in in_use]
-        named = set(await self._in_use(candidates)) if candidates else set()
-        unnamed = [digest for digest in candidates if digest not in named]
-        return await asyncio.to_thread(self._delete, unnamed, older_than.timestamp())
+        before = older_than.timestamp()
+        old = await asyncio.to_thread(self._old, before)
+        deleted = 0
+        for start in range(0, len(old), PRUNED_AT_ONCE):
+            digests = old[start : start + PRUNED_AT_ONCE]
+            unnamed = await self._unnamed(digests, in_use)
+            deleted += await asyncio.to_thread(self._delete, unnamed, before)
+        return deleted
+
+    async def _unnamed(self, digests: list[str], in_use: set[str]) -> list[str]:
+        """Those that nobody names."""
+        named = in_use.union(await self._in_use(digests))
+        return [digest for digest in digests if digest not in named]
 
     def _old(self, before: float) -> list[str]:
         for path in (self._folder / _UNFINISHED).iterdir():

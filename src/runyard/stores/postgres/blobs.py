@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
-from runyard.stores.blobs import InUse, LocalBlobs, LocalBlobWriter
+from runyard.stores.blobs import PRUNED_AT_ONCE, InUse, LocalBlobs, LocalBlobWriter
 from runyard.stores.codes import micros
 from runyard.stores.postgres.connecting import Connector, DatabaseRefused
 from runyard.stores.queries import Query
@@ -24,7 +24,6 @@ from runyard.stores.tables.pieces import Row
 
 PART_SIZE = 256 * 1024
 _MOST_UPLOADS = 4
-_PRUNED_AT_ONCE = 500
 
 _Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -91,17 +90,20 @@ class SharedBlobs(LocalBlobs):
         """Delete blobs last touched before then that nobody names; how many."""
         await super().prune(older_than, in_use)
         before = micros(older_than)
-        deleted = 0
+        deleted, after = 0, (0, "")
         while True:
-            old = [
-                r[0] for r in await self._db.all("old_blobs", before=before, limit=_PRUNED_AT_ONCE)
-            ]
-            named = set(await self._in_use(old)) | in_use if old else set()
-            gone = [digest for digest in old if digest not in named]
-            if gone:
+            old = await self._db.all(
+                "old_blobs",
+                before=before,
+                after_touched=after[0],
+                after_digest=after[1],
+                limit=PRUNED_AT_ONCE,
+            )
+            if gone := await self._unnamed([digest for digest, _ in old], in_use):
                 deleted += await self._unshare(gone, before)
-            if len(old) < _PRUNED_AT_ONCE or not gone:
+            if len(old) < PRUNED_AT_ONCE:
                 return deleted
+            after = (old[-1][1], old[-1][0])
 
     async def close(self) -> None:
         """Let go of the connections; one that is in use is closed after that."""

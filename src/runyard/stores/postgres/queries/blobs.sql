@@ -16,8 +16,12 @@ SELECT size FROM blobs WHERE digest = :digest;
 -- name: shared_part(digest, number)^
 SELECT data FROM blob_parts WHERE digest = :digest AND number = :number;
 
--- name: old_blobs(before, limit)
-SELECT digest FROM blobs WHERE touched_at < :before ORDER BY touched_at LIMIT :limit;
+-- name: old_blobs(before, after_touched, after_digest, limit)
+-- Those after a place in the order of their age: most of them are named, and stay.
+SELECT digest, touched_at FROM blobs
+ WHERE touched_at < :before AND (touched_at, digest) > (:after_touched, :after_digest)
+ ORDER BY touched_at, digest
+ LIMIT :limit;
 
 -- name: unshare_blobs(digests, before)
 -- But for those that were kept again since they were listed: whoever did that is about to name them.
