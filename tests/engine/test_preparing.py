@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from runyard.engine.fetching import PAUSES, TRIES
-from runyard.model.errors import IllegalTransition, InputRefused
+from runyard.model.errors import IllegalTransition, InputRefused, StorageUnavailable
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState
@@ -509,6 +509,29 @@ async def keeping(store: Store, clock: TurnedClock) -> None:
             sleeps = any(until - clock.monotonic() == ODD for until, _ in clock._sleepers)
             if due_at == clock.now() + HELD_FOR and sleeps:
                 return
+
+
+@pytest.mark.parametrize("problem", [StorageUnavailable("away"), RuntimeError("a defect")])
+async def test_whatever_keeps_a_run_from_being_released_is_tried_again(
+    yard: Yard, problem: Exception
+) -> None:
+    """R2: what was no refusal of the store ended every loop of the server."""
+    release, failed = yard.store.runs.end_preparing, []
+
+    async def end_preparing(*values: Any) -> Any:
+        if not failed:
+            failed.append(values)
+            raise problem
+        return await release(*values)
+
+    yard.store.runs.end_preparing = end_preparing  # type: ignore[method-assign]
+    await yard.a_task(inputs=(SCAN,))
+    async with receiving(contents) as receiver:
+        run = await yard.a_run(input=asking(scan=at(receiver.url)))
+
+        await until(yard, run, RunState.QUEUED, TURNING)
+
+    assert len(failed) == 1
 
 
 async def test_the_doctor_finds_a_run_that_nobody_prepares(yard: Yard) -> None:

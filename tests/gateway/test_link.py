@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import msgspec
 import pytest
 
 from runyard.gateway.conversation import Visitor
-from runyard.model.errors import CodeRefused, NoWorker
+from runyard.model.errors import CodeRefused, NoWorker, StorageUnavailable
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Outcome, RunError
@@ -237,6 +238,72 @@ async def test_a_file_that_breaks_off_is_not_kept(door: Doorway) -> None:
     await settled(door, run.run_id, RunState.QUEUED)
 
     assert await door.yard.engine.files.list(door.yard.company.id, 10) == []
+
+
+async def later(door: Doorway, line: Line, kind: type) -> object:
+    """What the worker hears when some time has passed."""
+    heard = asyncio.ensure_future(line.hears(kind))
+    async with asyncio.timeout(20):
+        while not heard.done():
+            door.yard.later(timedelta(milliseconds=100))
+            await door.yard.turned()
+    return await heard
+
+
+def failing(store: object, method: str, times: int) -> list[str]:
+    """Let this method of a store fail so often first, as if the database were away."""
+    real, failed = getattr(store, method), []
+
+    async def called(*values: object, **named: object) -> object:
+        if len(failed) < times:
+            failed.append(method)
+            raise StorageUnavailable("away")
+        return await real(*values, **named)
+
+    setattr(store, method, called)
+    return failed
+
+
+@pytest.mark.parametrize("method", ["blobs.put", "files.create"])
+async def test_a_file_waits_for_a_database_that_is_away(door: Doorway, method: str) -> None:
+    """R11: the run that returned it failed for that."""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+    part, name = method.split(".")
+    failed = failing(getattr(door.yard.store, part), name, 2)
+
+    line.say(offered(run), frames.FilePart(1, b"abcdef", last=True))
+    stored = await later(door, line, frames.FileStored)
+
+    assert len(failed) == 2
+    assert stored.file_id is not None
+    [file] = await door.yard.engine.files.list(door.yard.company.id, 10)
+    assert (file.id, file.size) == (stored.file_id, 6)
+
+
+async def test_a_blob_waits_for_a_database_that_is_away(door: Doorway) -> None:
+    """R11: the conversation broke off, and a worker inside the server lost its runs with it."""
+    line = await door.worker()
+    digest = await door.yard.store.blobs.put(b"content")
+    failed = failing(door.yard.store.blobs, "size", 2)
+
+    line.say(frames.BlobWanted(digest))
+    part = await later(door, line, frames.BlobPart)
+
+    assert len(failed) == 2
+    assert part.data == b"content"
+
+
+async def test_parts_without_bytes_are_no_file(door: Doorway) -> None:
+    """R12: they cost their sender nothing and this server memory."""
+    await door.yard.a_task()
+    line = await door.worker()
+    run = await assigned(door, line)
+
+    line.say(offered(run), frames.FilePart(1, b"", last=False))
+
+    assert "protocol violation" in await line.is_closed()
 
 
 async def test_a_file_of_a_run_that_is_not_the_workers_is_refused_and_forgotten(

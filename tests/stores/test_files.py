@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
+from runyard.model.errors import StorageUnavailable
 from runyard.model.files import StoredFile
 from runyard.model.ids import FileId
 from runyard.stores.base import INLINE_LIMIT, Store
+from runyard.stores.postgres.blobs import SharedBlobs
 from runyard.stores.postgres.store import open_postgres
 from tests.stores.builders import ACME, GLOBEX, World, a_finish, later
 from tests.stores.places import Place
@@ -222,3 +225,25 @@ async def test_many_servers_keep_the_same_bytes_at_once(pair: tuple[Store, Store
     )
 
     assert len(set(digests)) == 3
+
+
+async def test_after_a_restart_of_the_database_a_blob_is_kept_at_the_second_try(
+    pair: tuple[Store, Store], postgres_dsn: str
+) -> None:
+    """Each connection of before cost another try, and a large blob could not be tried again."""
+    one, two = pair
+    await asyncio.gather(*(one.blobs.put(b"x" * 300_000 + b"%d" % n) for n in range(4)))
+    assert isinstance(one.blobs, SharedBlobs)
+    known = [connection.info.backend_pid for connection in one.blobs._idle]
+    assert len(known) > 1
+    async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as database:
+        await database.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", (known,))
+    writer = await one.blobs.create()
+    await writer.write(b"y" * 300_000)
+
+    with pytest.raises(StorageUnavailable):
+        await writer.commit()
+    digest, size = await writer.commit()
+
+    assert await two.blobs.load(digest) == b"y" * 300_000
+    assert size == 300_000

@@ -562,6 +562,10 @@ def main(packets: list) -> None:
         [packets.encode(packets.FileBytes(b"x", last=True))],
         [packets.encode(packets.Piece(b"x" * 90_000))] * 250,
         [packets.encode(packets.FileStarted(1001, "a", "text/plain", 1))] * 2,
+        [
+            packets.encode(packets.FileStarted(1001, "a", "text/plain", 1)),
+            *[packets.encode(packets.FileBytes(b"", last=False))] * 2,
+        ],
     ],
 )
 async def test_a_run_that_says_what_no_child_says_is_ended(server, said):

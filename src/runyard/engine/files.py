@@ -2,13 +2,15 @@
 
 import builtins
 import re
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
+from runyard.engine.patience import until_done
 from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, FileNotFound, InputRefused, TooLarge
 from runyard.model.files import StoredFile
@@ -27,6 +29,8 @@ _REFERENCE_MARK = b'"digest"'
 """Stands in every value that refers to a file by its content."""
 _DIGEST_LENGTH = 64
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]+")
+
+T = TypeVar("T")
 
 
 def shown_name(name: str) -> str:
@@ -58,27 +62,38 @@ class Files:
         limit: int,
         run: RunId | None = None,
         place: int | None = None,
+        patient: bool = False,
     ) -> StoredFile:
         """Keep a file durably; raises TooLarge beyond `limit` bytes, and keeps nothing then.
 
-        `place`: it was fetched for this run, from the address at this place in its input.
+        `place`: it was fetched for this run, from the address at this place in its input. `patient`:
+        wait for a database that is away.
         """
-        digest, size = await self.keep_blob(parts, limit=limit)
-        file = StoredFile(
-            id=FileId(await self._ids.take()),
-            company_id=company,
-            run_id=run,
-            name=shown_name(name),
-            content_type=shown_type(content_type),
-            size=size,
-            digest=digest,
-            created_at=self._clock.now(),
-            place=place,
-        )
-        await self._store.files.create(file)
-        return file
+        digest, size = await self.keep_blob(parts, limit=limit, patient=patient)
 
-    async def keep_blob(self, parts: AsyncIterator[bytes], *, limit: int) -> tuple[str, int]:
+        async def named() -> StoredFile:
+            file = StoredFile(
+                id=FileId(await self._ids.take()),
+                company_id=company,
+                run_id=run,
+                name=shown_name(name),
+                content_type=shown_type(content_type),
+                size=size,
+                digest=digest,
+                created_at=self._clock.now(),
+                place=place,
+            )
+            await self._store.files.create(file)
+            return file
+
+        return await self._done(named, patient=patient)
+
+    async def _done(self, work: Callable[[], Awaitable[T]], *, patient: bool) -> T:
+        return await (until_done(self._clock, "keep a file", work) if patient else work())
+
+    async def keep_blob(
+        self, parts: AsyncIterator[bytes], *, limit: int, patient: bool = False
+    ) -> tuple[str, int]:
         """Keep bytes durably; their digest and size. Raises TooLarge beyond `limit` bytes."""
         size, gathered, gathered_size = 0, [], 0
         blob = None
@@ -95,9 +110,10 @@ class Files:
                     gathered, gathered_size = [], 0
             rest = b"".join(gathered)
             if blob is None:
-                return await self._store.blobs.put(rest), size
+                put = partial(self._store.blobs.put, rest)
+                return await self._done(put, patient=patient), size
             await blob.write(rest)
-            return await blob.commit()
+            return await self._done(blob.commit, patient=patient)
         except BaseException:
             if blob is not None:
                 await blob.abort()

@@ -160,8 +160,9 @@ class Preparing:
             await _unless(ended, self._prepared(preparation))
             if ended.is_set():
                 await self._store.preparations.forget([run_id])
-        except Busy as problem:
-            emit(MAINTENANCE_FAILED, duty="preparing", detail=problem.detail)
+        except Exception as error:  # noqa: BLE001 - the database is away, or one run meets a defect
+            detail = f"{type(error).__name__}: {error}"
+            emit(MAINTENANCE_FAILED, duty="preparing", detail=detail)
             await self._clock.wait(asyncio.Event(), AFTER_FAILURE)
             self._waiting.append(preparation)
         self._in_hand.discard(run_id)

@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from runyard.engine.engine import Engine
 from runyard.engine.files import FILE_LIMIT
+from runyard.engine.patience import until_done
 from runyard.engine.sessions import AssignedRun, AttemptEnd, HeldRun, Session
 from runyard.gateway.transfers import Transfer
 from runyard.model.companies import Company
@@ -381,15 +382,22 @@ class WorkerLink:
 
     async def _send_blob(self, session: Session, digest: str, offset: int) -> None:
         wire = self._wire
+
+        async def found() -> int | None:
+            if await self._may_have(session.worker.company_id, digest):
+                return await self._engine.files.blob_size(digest)
+            return None
+
         try:
-            is_its_own = await self._may_have(session.worker.company_id, digest)
-            size = await self._engine.files.blob_size(digest) if is_its_own else None
+            size = await until_done(self._engine.clock, "find a blob", found)
             if wire is None:
                 return
             if size is None or size == 0:
                 wire.send(frames.BlobPart(digest, 0, b"", size))
             else:
-                await self._send_parts(wire, digest, offset, size)
+                # A database that is away is found out before the first part, if at all.
+                parts = partial(self._send_parts, wire, digest, offset, size)
+                await until_done(self._engine.clock, "send a blob", parts)
         except FileNotFoundError:  # pruned since its size was looked up
             if wire is not None:
                 wire.send(frames.BlobPart(digest, 0, b"", None))
@@ -435,6 +443,7 @@ class WorkerLink:
                 transfer.parts(),
                 limit=FILE_LIMIT,
                 run=held.run_id,
+                patient=True,
             )
             self._send(frames.FileStored(offered.transfer, file.id))
         except RunyardError as problem:

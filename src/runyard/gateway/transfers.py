@@ -21,7 +21,11 @@ class Transfer:
         self._waiting = 0
 
     def add(self, part: FilePart) -> None:
-        """The next part has come; raises ProtocolViolation for more than may be sent now."""
+        """The next part has come; raises ProtocolViolation for more than may be sent now, and for a
+        part that is none.
+        """
+        if not part.data and not part.last:
+            raise ProtocolViolation("a part of a file without bytes")
         self._waiting += len(part.data)
         if self._waiting > MOST_WAITING:
             raise ProtocolViolation("more of a file than the server has asked for")

@@ -256,6 +256,8 @@ class Parcels:
         transfer = self._transfer_of.get(child)
         if transfer is None:
             raise ValueError("bytes of a file that was never offered")
+        if not packet.data and not packet.last:
+            raise ValueError("a part of a file without bytes")
         windows = transfer.received // FILE_WINDOW
         transfer.received += len(packet.data)
         if transfer.received > transfer.offered.size or transfer.awaited is not None:

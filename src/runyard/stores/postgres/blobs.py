@@ -108,8 +108,7 @@ class SharedBlobs(LocalBlobs):
     async def close(self) -> None:
         """Let go of the connections; one that is in use is closed after that."""
         self._is_closed = True
-        while self._idle:
-            await self._idle.pop().close()
+        await self._close_idle()
 
     # ------------------------------------------------------------ the database
 
@@ -193,7 +192,12 @@ class SharedBlobs(LocalBlobs):
                 else:
                     self._idle.append(connection)
             except (psycopg.Error, DatabaseRefused) as problem:
+                await self._close_idle()  # what broke this one has broken them, too
                 raise StorageUnavailable(f"the database cannot keep it: {problem}") from problem
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _open(self) -> _Connection:
         connection = await self._connector.open_connection()
@@ -212,16 +216,19 @@ class SharedBlobWriter:
     def __init__(self, local: LocalBlobWriter, blobs: SharedBlobs) -> None:
         self._local = local
         self._blobs = blobs
+        self._kept: tuple[str, int] | None = None
+        """What stands in the folder and is still to be shared."""
 
     async def write(self, data: bytes) -> None:
         """The next bytes."""
         await self._local.write(data)
 
     async def commit(self) -> tuple[str, int]:
-        """Make it durable; its digest and size."""
-        digest, size = await self._local.commit()
-        await self._blobs.share(digest, size)
-        return digest, size
+        """Make it durable; its digest and size. May be tried again when the database was away."""
+        if self._kept is None:
+            self._kept = await self._local.commit()
+        await self._blobs.share(*self._kept)
+        return self._kept
 
     async def abort(self) -> None:
         """Forget it."""
