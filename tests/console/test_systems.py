@@ -124,6 +124,8 @@ async def test_a_system_is_allowed_and_locked_from_list_and_page(place: Place) -
     page = (await admin.get(locked.headers["location"])).text
     assert "The system is locked: it is refused from now on." in page
     assert "It is kept out" in page
+    assert admin.user is not None
+    assert f"by {admin.user.email}" in page
 
 
 async def test_a_system_is_changed(place: Place) -> None:

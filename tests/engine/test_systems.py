@@ -21,7 +21,8 @@ from runyard.model.errors import (
     Unauthenticated,
     WrongMasterKey,
 )
-from runyard.model.ids import RunId
+from runyard.model.ids import ActorId, RunId
+from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.states import RunState
 from runyard.model.systems import System, SystemState
@@ -29,6 +30,7 @@ from runyard.model.types import Field, FileValue
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
 from runyard.stores.base import Store
+from runyard.telemetry import SYSTEM_CHANGED, listening
 from tests.support.pair import Pair, opened_pair, until
 from tests.support.receiver import Exchange, receiving
 from tests.support.turned_clock import TurnedClock
@@ -366,6 +368,31 @@ async def test_the_last_call_of_a_busy_system_is_what_is_seen(yard: Yard) -> Non
     assert (listed.address, listed.last_seen_at) == ("192.0.2.2", yard.clock.now())
 
 
+async def test_every_decision_is_told_with_who_made_it(yard: Yard) -> None:
+    ann = ActorId(7)
+    systems = yard.engine.systems
+    with listening() as heard:
+        created = await a_system(yard, allowed=False, by=ann)
+        await systems.allow(created.system, ann)
+        await systems.keep_out(created.system)
+        await systems.change(created.system, SystemChange(name="Accounts"), ann)
+        renewed = await systems.renew(created.system, ann)
+        await systems.remove(renewed.system, ann)
+
+    told = [fields for event, fields in heard if event == SYSTEM_CHANGED]
+    assert [(fields["change"], fields["by"]) for fields in told] == [
+        ("created", ann),
+        ("allowed", ann),
+        ("locked", None),
+        ("changed", ann),
+        ("renewed", ann),
+        ("removed", ann),
+    ]
+    assert {fields["system_id"] for fields in told} == {created.system.id}
+    for uuid in (created.uuid, renewed.uuid):
+        assert uuid not in repr(told)
+
+
 # ---------------------------------------------------------------- what it starts
 
 
@@ -449,8 +476,10 @@ async def test_a_systems_hosts_are_open_to_the_files_of_its_runs_alone(fetcher: 
         run = await started(fetcher, finance.system, f"{receiver.url}/a", fetcher.company)
         await until_state(fetcher, run.id, RunState.QUEUED)
 
-        for stranger in (sales.system, None):
-            with pytest.raises(InputRefused, match=r"127\.0\.0\.1.*rule.*allow_outbound"):
+        besides = ", or the files_from of the system 'Sales' alone"
+        for stranger, end in ((sales.system, besides), (None, r"127\.0\.0\.1:\d+")):
+            told = rf"127\.0\.0\.1.*rule.*allow_outbound.*{end}$"
+            with pytest.raises(InputRefused, match=told):
                 await started(fetcher, stranger, f"{receiver.url}/b", fetcher.company)
         assert [exchange.target for exchange in receiver.arrived] == ["/a"]
 
@@ -470,3 +499,16 @@ async def test_a_restart_visits_the_hosts_of_its_system_while_that_is_allowed(
         with pytest.raises(InputRefused, match="allow_outbound"):
             await fetcher.engine.starts.restart(fetcher.company, failed, RestartRequest())
         assert [exchange.target for exchange in receiver.arrived] == ["/a", "/a"]
+
+
+async def test_the_log_of_a_refused_file_says_what_opens_its_host(fetcher: Yard) -> None:
+    sales = await a_system(fetcher, "Sales")
+
+    run = await started(fetcher, sales.system, "http://localhost:9/a", fetcher.company)
+    await until_state(fetcher, run.id, RunState.FAILED)
+
+    page = await fetcher.engine.logs.read(fetcher.company.id, run.id, LogLevel.INFO, 0, 10)
+    last = page.lines[-1].text
+    assert "127.0.0.1 may not be visited (rule: loopback)" in last
+    assert "allow_outbound" in last
+    assert last.endswith(", or the files_from of the system 'Sales' alone")

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from runyard.model.ids import SystemId, TokenId
+from runyard.model.ids import ActorId, SystemId, TokenId
 from runyard.model.systems import System, SystemState
 from runyard.stores.base import Store
 from tests.stores.builders import ACME, GLOBEX, later
@@ -90,6 +90,29 @@ async def test_what_is_decided_about_a_system_stands(store: Store) -> None:
 
     found = await store.systems.find(FINANCE)
     assert found == a_system(state=SystemState.LOCKED, updated_at=later(9))
+
+
+async def test_who_decided_last_is_kept(store: Store) -> None:
+    ann, bob = ActorId(101), ActorId(102)
+    by = []
+
+    async def look() -> None:
+        found = await store.systems.find(FINANCE)
+        assert found is not None
+        by.append(found.updated_by)
+
+    await store.systems.create(a_system(updated_by=ann), digest())
+    await look()
+    await store.systems.set_state(FINANCE, SystemState.ALLOWED, later(9), bob)
+    await look()
+    await store.systems.change(a_system(name="Accounts", updated_by=ann))
+    await look()
+    await store.systems.renew(a_system(updated_by=bob), digest(2))
+    await look()
+    await store.systems.remove(FINANCE, later(10), ann)
+    await look()
+
+    assert by == [ann, bob, ann, bob, ann]
 
 
 async def test_a_changed_system_keeps_its_state_and_its_uuid(store: Store) -> None:

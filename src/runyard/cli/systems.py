@@ -190,6 +190,7 @@ def _print(system: "System", options: CompanyOptions) -> None:
             ("Address", system.address),
             ("Created", system.created_at),
             ("Updated", system.updated_at),
+            ("By", system.updated_by),
             ("Seen", system.last_seen_at),
         )
     )

@@ -54,6 +54,7 @@ async def create_system(request: Request, form: Form) -> Response:
             description=form.text("description"),
             files_from=hosts,
             allowed=form.has("allowed"),
+            by=request.actor,
         )
     except (InputRefused, NameTaken, Forbidden) as error:
         return await _list_page(request, "systems.html", form, error)
@@ -73,7 +74,7 @@ async def change_system(request: Request, form: Form) -> Response:
     )
     try:
         demand_to_open(request.visit.user, hosts, before=system.files_from)
-        await request.engine.systems.change(system, change)
+        await request.engine.systems.change(system, change, request.actor)
     except (InputRefused, NameTaken, Forbidden) as error:
         return await _system_page(request, system, form=form, error=error)
     return led_to(f"{_address(request, system)}?said=system-saved")
@@ -81,13 +82,13 @@ async def change_system(request: Request, form: Form) -> Response:
 
 async def allow_system(request: Request, form: Form) -> Response:
     """Let a system call, from now on."""
-    system = await request.engine.systems.allow(await _system(request))
+    system = await request.engine.systems.allow(await _system(request), request.actor)
     return _decided(request, form, system, "system-allowed")
 
 
 async def lock_system(request: Request, form: Form) -> Response:
     """Keep a system out, from now on; what it started goes on."""
-    system = await request.engine.systems.keep_out(await _system(request))
+    system = await request.engine.systems.keep_out(await _system(request), request.actor)
     return _decided(request, form, system, "system-locked")
 
 
@@ -100,13 +101,13 @@ async def renew_system(request: Request, form: Form) -> Response:
     system = await _system(request)
     if form.text("present") != system.last_characters:
         return led_to(_address(request, system))
-    renewed = await request.engine.systems.renew(system)
+    renewed = await request.engine.systems.renew(system, request.actor)
     return await _system_page(request, renewed.system, uuid=renewed.uuid)
 
 
 async def remove_system(request: Request, _: Form) -> Response:
     """Remove a system: its UUID is refused from now on."""
-    await request.engine.systems.remove(await _system(request))
+    await request.engine.systems.remove(await _system(request), request.actor)
     return led_to(f"{_home(request)}?said=system-removed")
 
 
@@ -152,6 +153,7 @@ async def _system_page(
     values = {
         "system": system,
         "uuid": uuid,
+        "updated_by": await request.engine.actors.name(system.updated_by),
         "name": system.name if form is None else form.text("name"),
         "description": system.description if form is None else form.text("description"),
         "files_from": ("\n".join(system.files_from) if form is None else form.text("files_from")),

@@ -194,6 +194,8 @@ class Engine:
         self.starts.judge = self._outbound.refuse
         self.starts.on_preparing = self._preparing.begin
         self.starts.files_from = self.systems.files_from
+        self.starts.how_to_open = self.systems.how_to_open_to
+        self._preparing.how_to_open = self.systems.how_to_open
         self.systems.on_change = self.actors.forget
         self.maintenance.on_lost = self.calls.lost
         self.maintenance.on_note = self.systems.note_uses

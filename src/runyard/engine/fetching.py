@@ -39,6 +39,10 @@ class FetchFailed(RunyardError):
     """An input file could not be fetched."""
 
 
+class FetchRefused(FetchFailed):
+    """An input file is at an address that may not be visited."""
+
+
 class FileOwner(msgspec.Struct, frozen=True, kw_only=True):
     """A run whose files are fetched."""
 
@@ -113,7 +117,9 @@ class Fetching:
             host = self._hosts.setdefault(web.shown, asyncio.Semaphore(AT_ONCE_OF_A_HOST))
             async with host, self._all, self._outbound.stream(request) as answer:
                 return await self._kept(owner, place, address, answer)
-        except (AddressRefused, TooLarge) as refusal:
+        except AddressRefused as refusal:
+            raise FetchRefused(f"{address.path}: {refusal.detail}") from None
+        except TooLarge as refusal:
             raise FetchFailed(f"{address.path}: {refusal.detail}") from None
 
     async def _kept(

@@ -12,12 +12,12 @@ already are not fetched again. A run that is cancelled meanwhile is let go of.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
-from runyard.engine.fetching import FetchFailed, Fetching, FileOwner
+from runyard.engine.fetching import FetchFailed, Fetching, FetchRefused, FileOwner
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
@@ -60,6 +60,8 @@ class Preparing:
         self.ageing = timedelta()
         self.on_scheduled: Callable[[], None] = _nothing
         """Called when a prepared run is due later."""
+        self.how_to_open: Callable[[Run], Awaitable[str]] = _no_other_way
+        """What else opens an address to a run's files, as its refusal says."""
         self._ended: WeakValueDictionary[RunId, asyncio.Event] = WeakValueDictionary()
         """Set when a run that is in hand here has ended."""
         self._in_hand: set[RunId] = set()
@@ -177,8 +179,11 @@ class Preparing:
         try:
             prepared = await self._fetched(run, preparation)
         except FetchFailed as failure:
-            await self._logbook.note(run.company_id, run.id, LogLevel.ERROR, failure.detail)
-            await self._fail(run, "InputFileNotFetched", failure.detail)
+            detail = failure.detail
+            if isinstance(failure, FetchRefused):
+                detail += await self.how_to_open(run)
+            await self._logbook.note(run.company_id, run.id, LogLevel.ERROR, detail)
+            await self._fail(run, "InputFileNotFetched", detail)
             return
         except Busy:
             raise
@@ -289,3 +294,8 @@ def _speaking(count: int) -> Callable[[int], bool]:
 
 def _nothing() -> None:
     """Before anybody cares."""
+
+
+async def _no_other_way(run: Run) -> str:
+    """Before anybody opens anything."""
+    return ""

@@ -126,6 +126,8 @@ class Starts:
         """Raises AddressRefused for what may not be visited, as far as the address itself shows it."""
         self.files_from: Callable[[Run], Awaitable[tuple[str, ...]]] = _from_nowhere
         """What addresses in the input of a run that is started again may visit besides."""
+        self.how_to_open: Callable[[ActorId | None], Awaitable[str]] = _no_other_way
+        """What else opens an address to whoever starts a run, as its refusal says."""
         self._started: dict[CompanyId, int] = {}
         """Queued runs of each company when they were last counted, plus starts since."""
 
@@ -212,6 +214,23 @@ class Starts:
             holder=self._store.incarnation,
             until=self._clock.now() + HELD_FOR,
         )
+
+    async def _preparation_for(
+        self, request: StartRequest, shape: Shape, accepted: bytes
+    ) -> NewPreparation | None:
+        """The same for a start, whose refusal says what else opens addresses to whoever asks."""
+        try:
+            return self._preparation(
+                shape, accepted, parked=request.parked, allowed=request.files_from
+            )
+        except InputRefused as refusal:
+            besides = await self.how_to_open(request.by)
+            raise InputRefused(
+                [
+                    msgspec.structs.replace(problem, allowed=problem.allowed + besides)
+                    for problem in refusal.problems
+                ]
+            ) from None
 
     def _wrong(
         self, addresses: Sequence[FileAddress], allowed: Allowances
@@ -339,9 +358,7 @@ class Starts:
         if request.due_at is not None:
             refuse_remote("due_at", request.due_at, now)
         is_later = request.due_at is not None and request.due_at > now
-        preparation = self._preparation(
-            shape, accepted, parked=request.parked, allowed=request.files_from
-        )
+        preparation = await self._preparation_for(request, shape, accepted)
         state = _first_state(request, is_later)
         if preparation is not None:
             state = RunState.PREPARING
@@ -454,3 +471,8 @@ def _nothing() -> None:
 async def _from_nowhere(run: Run) -> tuple[str, ...]:
     """Before anybody opens anything."""
     return ()
+
+
+async def _no_other_way(actor: ActorId | None) -> str:
+    """Before anybody opens anything."""
+    return ""

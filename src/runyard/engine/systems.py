@@ -33,11 +33,12 @@ from runyard.model.errors import (
     Unauthenticated,
     WrongMasterKey,
 )
-from runyard.model.ids import CompanyId, SystemId, TokenId
+from runyard.model.ids import ActorId, CompanyId, SystemId, TokenId
 from runyard.model.runs import Run
 from runyard.model.systems import System, SystemState
 from runyard.model.tokens import Role, Token, TokenKind
 from runyard.outbound.addresses import read_allowance
+from runyard.telemetry import SYSTEM_CHANGED, emit
 
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 2_000
@@ -93,6 +94,7 @@ class Systems:
         description: str = "",
         files_from: Sequence[str] = (),
         allowed: bool = False,
+        by: ActorId | None = None,
     ) -> NewSystem:
         """Make a system, which waits to be allowed unless it is said to be.
 
@@ -113,9 +115,11 @@ class Systems:
             files_from=tuple(wanted.files_from or ()),
             created_at=now,
             updated_at=now,
+            updated_by=by,
         )
         if not await self._store.systems.create(system, digest_of(uuid)):
             raise _taken(system.name)
+        _tell("created", system, by)
         return NewSystem(system=system, uuid=uuid)
 
     async def list(
@@ -149,15 +153,17 @@ class Systems:
         found = await self._store.systems.find(system)
         return None if found is None else self._as_seen(found)
 
-    async def allow(self, system: System) -> System:
+    async def allow(self, system: System, by: ActorId | None = None) -> System:
         """Let it call, from now on; raises SystemNotFound."""
-        return await self._set_state(system, SystemState.ALLOWED)
+        return await self._set_state(system, SystemState.ALLOWED, by)
 
-    async def keep_out(self, system: System) -> System:
+    async def keep_out(self, system: System, by: ActorId | None = None) -> System:
         """Keep it out, from now on. What it started goes on. Raises SystemNotFound."""
-        return await self._set_state(system, SystemState.LOCKED)
+        return await self._set_state(system, SystemState.LOCKED, by)
 
-    async def change(self, system: System, change: SystemChange) -> System:
+    async def change(
+        self, system: System, change: SystemChange, by: ActorId | None = None
+    ) -> System:
         """Rename it, describe it, open hosts to its files; raises InputRefused, NameTaken,
         SystemNotFound.
         """
@@ -167,13 +173,17 @@ class Systems:
             for field in change.__struct_fields__
             if (value := getattr(wanted, field)) is not None
         }
-        changed = msgspec.structs.replace(system, **given, updated_at=self._clock.now())
+        changed = msgspec.structs.replace(
+            system, **given, updated_at=self._clock.now(), updated_by=by
+        )
         kept = await self._store.systems.change(changed)
         if kept is None:
             raise _taken(changed.name)
-        return await self._decided(system, done=kept)
+        found = await self._decided(system, done=kept)
+        _tell("changed", found, by)
+        return found
 
-    async def renew(self, system: System) -> NewSystem:
+    async def renew(self, system: System, by: ActorId | None = None) -> NewSystem:
         """Give it a new UUID; the one before is unknown from now on.
 
         Raises SystemNotFound, WrongMasterKey.
@@ -184,19 +194,23 @@ class Systems:
             last_characters=uuid[-4:],
             sealed=self._sealed(system.id, uuid),
             updated_at=self._clock.now(),
+            updated_by=by,
         )
         done = await self._store.systems.renew(renewed, digest_of(uuid))
-        return NewSystem(system=await self._decided(system, done=done), uuid=uuid)
+        found = await self._decided(system, done=done)
+        _tell("renewed", found, by)
+        return NewSystem(system=found, uuid=uuid)
 
-    async def remove(self, system: System) -> None:
+    async def remove(self, system: System, by: ActorId | None = None) -> None:
         """Forget it: its UUID is unknown from now on. What it started goes on. Raises SystemNotFound."""
-        await self._decided(
-            system, done=await self._store.systems.remove(system.id, self._clock.now())
-        )
+        done = await self._store.systems.remove(system.id, self._clock.now(), by)
+        _tell("removed", await self._decided(system, done=done), by)
 
-    async def _set_state(self, system: System, state: SystemState) -> System:
-        done = await self._store.systems.set_state(system.id, state, self._clock.now())
-        return await self._decided(system, done=done)
+    async def _set_state(self, system: System, state: SystemState, by: ActorId | None) -> System:
+        done = await self._store.systems.set_state(system.id, state, self._clock.now(), by)
+        found = await self._decided(system, done=done)
+        _tell(state.value, found, by)
+        return found
 
     async def _decided(self, system: System, *, done: bool) -> System:
         """The system as it is now; here it takes effect before this returns."""
@@ -300,6 +314,14 @@ class Systems:
         starter = await self.starter(run)
         return starter.files_from if starter is not None and starter.is_allowed else ()
 
+    async def how_to_open(self, run: Run) -> str:
+        """What a refusal to visit an address says besides, to whoever reads it in this run's log."""
+        return _opening(await self.starter(run))
+
+    async def how_to_open_to(self, actor: ActorId | None) -> str:
+        """The same, to whoever starts a run."""
+        return _opening(None if actor is None else await self._store.systems.find(SystemId(actor)))
+
     # ------------------------------------------------------------ the UUID
 
     def _sealed(self, system: SystemId, uuid: str) -> bytes:
@@ -331,6 +353,21 @@ def as_token(system: System) -> Token:
 def _has(system: System, text: str) -> bool:
     shown = (system.name, system.description, system.address, system.last_characters)
     return any(text in part.casefold() for part in shown)
+
+
+def _opening(system: System | None) -> str:
+    return "" if system is None else f", or the files_from of the system {system.name!r} alone"
+
+
+def _tell(change: str, system: System, by: ActorId | None) -> None:
+    emit(
+        SYSTEM_CHANGED,
+        system_id=system.id,
+        company_id=system.company_id,
+        name=system.name,
+        change=change,
+        by=by,
+    )
 
 
 def _taken(name: str) -> NameTaken:

@@ -36,6 +36,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     """When somebody last decided or changed something about it."""
+    updated_by: ActorId | None = None
+    """Who that was; None: nobody who is known."""
     address: str = ""
     """Where it last called from; empty until it has."""
     last_seen_at: datetime | None = None

@@ -30,6 +30,8 @@ class System(Shown, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     """When somebody last changed it, or decided about it."""
+    updated_by: str | None
+    """Who that was."""
     last_seen_at: datetime | None
     """When it last called; of another server's callers written down every five minutes."""
 

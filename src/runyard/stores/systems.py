@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from runyard.model.ids import CompanyId, SystemId
+from runyard.model.ids import ActorId, CompanyId, SystemId
 from runyard.model.systems import System, SystemState
 
 
@@ -29,7 +29,9 @@ class Systems(Protocol):
     async def waiting(self) -> dict[CompanyId, int]:
         """How many wait to be allowed, in each company where any do."""
 
-    async def set_state(self, system: SystemId, state: SystemState, at: datetime) -> bool:
+    async def set_state(
+        self, system: SystemId, state: SystemState, at: datetime, by: ActorId | None = None
+    ) -> bool:
         """Allow or lock. False when there is no such system any more."""
 
     async def change(self, system: System) -> bool | None:
@@ -40,7 +42,7 @@ class Systems(Protocol):
     async def renew(self, system: System, digest: bytes) -> bool:
         """Give it the UUID of this value; the one before is unknown. False when it is gone."""
 
-    async def remove(self, system: SystemId, at: datetime) -> bool:
+    async def remove(self, system: SystemId, at: datetime, by: ActorId | None = None) -> bool:
         """Take it out of the list; its UUID is unknown from now on. False when it was before."""
 
     async def note(self, seen: Sequence[tuple[SystemId, str, datetime]]) -> None:

@@ -96,6 +96,7 @@ async def test_a_system_is_allowed_and_locked(place: Place) -> None:
     locked = (await place.acme.post("/systems/Finance/lock")).json()
 
     assert (allowed["state"], locked["state"]) == ("allowed", "locked")
+    assert locked["updated_by"].startswith("native token ...")
     assert admitted.id == created["id"]
     assert locked["address"] == "192.0.2.1"
     with pytest.raises(SystemNotAllowed):

@@ -97,7 +97,7 @@ async def _removed_system(request: Request, system: SystemId) -> bool:
     if found is None or found.company_id != request.company.id:
         return False
     if found.removed_at is None:
-        await request.engine.systems.remove(found)
+        await request.engine.systems.remove(found, request.actor)
     return True
 
 
@@ -179,7 +179,7 @@ async def _system_token(
         raise refused(
             "role", wanted.role, "operator: a system starts tasks, and reads what it started"
         )
-    created = await request.engine.systems.create(company, wanted.name)
+    created = await request.engine.systems.create(company, wanted.name, by=request.actor)
     return NewToken(token=as_token(created.system), secret=created.uuid)
 
 

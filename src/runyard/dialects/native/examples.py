@@ -433,6 +433,7 @@ _SYSTEM: Json = {
     "address": "192.0.2.17",
     "created_at": _AT,
     "updated_at": "2026-03-01T08:10:00Z",
+    "updated_by": "ann@example.com",
     "last_seen_at": "2026-03-01T09:12:00Z",
 }
 _CREATED_SYSTEM: Json = {**_SYSTEM, "uuid": "0d6c1f0e-1f5b-4b0e-9a53-8e6a2f6f7c11"}

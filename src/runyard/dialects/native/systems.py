@@ -19,7 +19,7 @@ async def list_systems(request: Request) -> system_shapes.SystemPage:
     found = await request.engine.systems.list(request.company, query.state, query.search)
     part, following = part_of(found, query, lambda system: system.id)
     return system_shapes.SystemPage(
-        items=tuple(_shape(system) for system in part),
+        items=tuple([await _shape(request, system) for system in part]),
         next=following,
         total=len(found),
         total_is_exact=True,
@@ -39,13 +39,14 @@ async def create_system(request: Request) -> system_shapes.CreatedSystem:
         description=wanted.description,
         files_from=wanted.files_from,
         allowed=wanted.allowed,
+        by=request.actor,
     )
-    return _created(created.system, created.uuid)
+    return await _created(request, created.system, created.uuid)
 
 
 async def show_system(request: Request) -> system_shapes.System:
     """Show a system."""
-    return _shape(await _named(request))
+    return await _shape(request, await _named(request))
 
 
 async def change_system(request: Request) -> system_shapes.System:
@@ -59,28 +60,31 @@ async def change_system(request: Request) -> system_shapes.System:
         description=None if change.description is UNSET else change.description,
         files_from=hosts,
     )
-    return _shape(await request.engine.systems.change(system, wanted))
+    changed = await request.engine.systems.change(system, wanted, request.actor)
+    return await _shape(request, changed)
 
 
 async def allow_system(request: Request) -> system_shapes.System:
     """Let a system call, from now on."""
-    return _shape(await request.engine.systems.allow(await _named(request)))
+    system = await request.engine.systems.allow(await _named(request), request.actor)
+    return await _shape(request, system)
 
 
 async def lock_system(request: Request) -> system_shapes.System:
     """Keep a system out, from now on. What it started goes on."""
-    return _shape(await request.engine.systems.keep_out(await _named(request)))
+    system = await request.engine.systems.keep_out(await _named(request), request.actor)
+    return await _shape(request, system)
 
 
 async def renew_system(request: Request) -> system_shapes.CreatedSystem:
     """Give a system a new UUID, in this answer alone. The one before is refused from now on."""
-    renewed = await request.engine.systems.renew(await _named(request))
-    return _created(renewed.system, renewed.uuid)
+    renewed = await request.engine.systems.renew(await _named(request), request.actor)
+    return await _created(request, renewed.system, renewed.uuid)
 
 
 async def remove_system(request: Request) -> Response:
     """Remove a system: its UUID is refused from now on. What it started goes on."""
-    await request.engine.systems.remove(await _named(request))
+    await request.engine.systems.remove(await _named(request), request.actor)
     return Response(status=204)
 
 
@@ -88,16 +92,18 @@ async def _named(request: Request) -> System:
     return await request.engine.systems.load(request.company.id, request.params["system"])
 
 
-def _fields(system: System) -> dict[str, object]:
-    return {field: getattr(system, field) for field in system_shapes.System.__struct_fields__}
+async def _fields(request: Request, system: System) -> dict[str, object]:
+    fields = {field: getattr(system, field) for field in system_shapes.System.__struct_fields__}
+    return {**fields, "updated_by": await request.engine.actors.name(system.updated_by)}
 
 
-def _shape(system: System) -> system_shapes.System:
-    return system_shapes.System(**_fields(system))  # type: ignore[arg-type]
+async def _shape(request: Request, system: System) -> system_shapes.System:
+    return system_shapes.System(**await _fields(request, system))  # type: ignore[arg-type]
 
 
-def _created(system: System, uuid: str) -> system_shapes.CreatedSystem:
-    return system_shapes.CreatedSystem(**_fields(system), uuid=uuid)  # type: ignore[arg-type]
+async def _created(request: Request, system: System, uuid: str) -> system_shapes.CreatedSystem:
+    fields = await _fields(request, system)
+    return system_shapes.CreatedSystem(**fields, uuid=uuid)  # type: ignore[arg-type]
 
 
 _SYSTEMS = "/companies/{company}/systems"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from runyard.model.ids import CompanyId, SystemId
+from runyard.model.ids import ActorId, CompanyId, SystemId
 from runyard.model.systems import System, SystemState
 from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
@@ -31,6 +31,7 @@ class SystemTable:
             system.sealed,
             _BETWEEN.join(system.files_from),
             micros(system.created_at),
+            system.updated_by,
         )
         return bool(await self._write("insert_system", row))
 
@@ -53,9 +54,11 @@ class SystemTable:
         """How many wait to be allowed, in each company where any do."""
         return {CompanyId(row[0]): row[1] for row in await self._db.all("waiting_systems")}
 
-    async def set_state(self, system: SystemId, state: SystemState, at: datetime) -> bool:
+    async def set_state(
+        self, system: SystemId, state: SystemState, at: datetime, by: ActorId | None = None
+    ) -> bool:
         """Allow or lock. False when there is no such system any more."""
-        return bool(await self._write("set_system_state", (system, state.value, micros(at))))
+        return bool(await self._write("set_system_state", (system, state.value, micros(at), by)))
 
     async def change(self, system: System) -> bool | None:
         """Keep its name, description and files_from; None when the name is taken, False when it is gone."""
@@ -66,6 +69,7 @@ class SystemTable:
             system.description,
             _BETWEEN.join(system.files_from),
             micros(system.updated_at),
+            system.updated_by,
         )
         try:
             if await self._write("change_system", row):
@@ -78,12 +82,12 @@ class SystemTable:
     async def renew(self, system: System, digest: bytes) -> bool:
         """Give it the UUID of this value; the one before is unknown. False when it is gone."""
         sealed, at = system.sealed, micros(system.updated_at)
-        row = (system.id, digest, system.last_characters, sealed, at)
+        row = (system.id, digest, system.last_characters, sealed, at, system.updated_by)
         return bool(await self._write("renew_system", row))
 
-    async def remove(self, system: SystemId, at: datetime) -> bool:
+    async def remove(self, system: SystemId, at: datetime, by: ActorId | None = None) -> bool:
         """Take it out of the list. False when it was before."""
-        return bool(await self._write("remove_system", (system, micros(at))))
+        return bool(await self._write("remove_system", (system, micros(at), by)))
 
     async def note(self, seen: Sequence[tuple[SystemId, str, datetime]]) -> None:
         """From where and when systems last called."""
@@ -111,4 +115,5 @@ def _system_from(row: Row) -> System:
         address=row[10],
         last_seen_at=instant_or_none(row[11]),
         removed_at=instant_or_none(row[12]),
+        updated_by=row[13],
     )

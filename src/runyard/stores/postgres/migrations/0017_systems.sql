@@ -12,6 +12,7 @@ CREATE TABLE systems (
     files_from TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
+    updated_by BIGINT,
     address TEXT NOT NULL,
     last_seen_at BIGINT,
     removed_at BIGINT

@@ -12,6 +12,7 @@ CREATE TABLE systems (
     files_from TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    updated_by INTEGER,
     address TEXT NOT NULL,
     last_seen_at INTEGER,
     removed_at INTEGER
