@@ -240,6 +240,15 @@ def test_a_fresh_server_prints_one_link_that_makes_the_first_user(tmp_path: Path
             assert first.rpartition("/")[2].encode() not in path.read_bytes()
 
 
+def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+
+    refused = runyard("serve", "--data", str(tmp_path / "notes.txt"), "--port", "0")
+
+    assert refused.returncode == 1
+    assert "notes.txt cannot be the data folder: File exists" in refused.stderr
+
+
 def test_only_a_token_that_is_there_is_pointed_to(tmp_path: Path) -> None:
     """Not on the second server of a database, and not once somebody has put it away."""
     with running_house(tmp_path / "data") as house:

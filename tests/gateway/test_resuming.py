@@ -463,6 +463,9 @@ async def test_who_is_there_is_noted_once_a_minute(door: Doorway, member: Member
             await door.yard.turned()
 
     assert now.busy == 1
+    views = await door.yard.engine.workers.list()
+    [view] = [view for view in views if view.worker.id == worker.id]
+    assert view.worker.last_seen_at == door.yard.clock.now(), "who is online is seen now"
     assert now.last_seen_at is not None
     assert now.last_seen_at > worker.last_seen_at + timedelta(seconds=50)
 

@@ -39,6 +39,8 @@ async def test_the_first_start_leaves_an_administrators_token_for_its_owner_alon
         token = folder / "admin.token"
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        databases = [path for path in folder.iterdir() if path.name.split(".")[-1].startswith("db")]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in databases} == {0o600}
         assert (folder / "address").read_text().strip() == server.url
         async with client_of(server, administrator_secret(server)) as admin:
             assert (await admin.get("/doctor")).status_code == 200

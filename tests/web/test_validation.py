@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runyard.model.errors import InputRefused
+from runyard.protocol import shapes
 from runyard.web.errors import MalformedBody
 from runyard.web.validation import struct_from_json, struct_from_strings
 
@@ -30,6 +31,28 @@ class Car(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     wheels: tuple[Wheel, ...] = ()
     since: timedelta | None = None
     extra: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Named(msgspec.Struct, frozen=True):
+    slug: shapes.Slug = "a"
+    name: shapes.Name = "a"
+    code: Annotated[str, msgspec.Meta(pattern="^[xy]$")] = "x"
+
+
+@pytest.mark.parametrize(
+    ("body", "allowed"),
+    [
+        (b'{"slug":"A B"}', "text, 1 to 63 of a-z, 0-9 and inner hyphens"),
+        (b'{"name":"a\\nb"}', "text, on one line and without control characters"),
+        (b'{"code":"z"}', "text matching regex '^[xy]$'"),
+    ],
+)
+def test_a_pattern_is_said_in_words_where_we_have_some(body: bytes, allowed: str) -> None:
+    with pytest.raises(InputRefused) as refusal:
+        struct_from_json(body, Named)
+
+    [problem] = refusal.value.problems
+    assert problem.allowed == allowed
 
 
 @pytest.mark.parametrize(

@@ -275,10 +275,14 @@ class Workers:
             await until_done(self._clock, "note workers", lambda: self._store.workers.note(seen))
 
     def _view(self, worker: Worker, elsewhere: set[WorkerId]) -> WorkerView:
+        online = worker.id in elsewhere or any(
+            session.worker.id == worker.id for session in self._sessions
+        )
+        if online:  # what is written down is up to a minute old, of a built-in one its start
+            worker = msgspec.structs.replace(worker, last_seen_at=self._clock.now())
         for session in self._sessions:
             if session.worker.id == worker.id:
                 return WorkerView(worker=worker, online=True, busy=len(session.held))
-        online = worker.id in elsewhere
         return WorkerView(worker=worker, online=online, busy=worker.busy if online else 0)
 
 

@@ -34,7 +34,7 @@ from runyard.engine.tickets import TicketSettings
 from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
 from runyard.gateway.gateway import Gateway
-from runyard.model.errors import FieldProblem, InputRefused, SetUpAlready
+from runyard.model.errors import FieldProblem, InputRefused, RunyardError, SetUpAlready
 from runyard.model.tokens import Role, TokenKind
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
@@ -60,6 +60,10 @@ ADDRESS_FILE = "address"
 TOKEN_FILE = "admin.token"
 
 _LOOK = timedelta(milliseconds=50)
+
+
+class FolderRefused(RunyardError):
+    """This cannot be the data folder of a server."""
 
 
 class Server:
@@ -312,8 +316,11 @@ async def answering(app: App, settings: Settings, listening: socket.socket) -> A
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the data folder, readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make the data folder, readable by its owner alone; raises FolderRefused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderRefused(f"{folder} cannot be the data folder: {error.strerror}") from error
     if not any(folder.iterdir()):  # made now, or for us: what others keep in theirs stays open
         folder.chmod(0o700)
 

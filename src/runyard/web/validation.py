@@ -5,6 +5,7 @@ does not have. A place that cannot be read is named by line and column, and an i
 by its name.
 """
 
+import ast
 import enum
 import json
 import re
@@ -34,6 +35,13 @@ _WORDS = {
     "object": "an object",
     "array": "a list",
 }
+_PATTERN = re.compile(r" matching regex (?P<pattern>'.*')$", re.DOTALL)
+_PATTERNS = {
+    r"^[^\x00-\x1f\x7f]*$": ", on one line and without control characters",
+    r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$": ", 1 to 63 of a-z, 0-9 and inner hyphens",
+    r"^\d{1,18}$": ", up to 18 digits",
+}
+"""What patterns of ours come to, for people."""
 _PATH_PART = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _LONGEST_SEEN = 80
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -177,11 +185,19 @@ def problem_of(
         name = unknown["field"] if field == "body" else f"{field}.{unknown['field']}"
         return FieldProblem(field=name, seen="an unknown name", allowed=_names_at(shape, path))
     expected = _EXPECTED.match(what)
-    allowed = _TYPES.sub(_in_words, expected["allowed"]) if expected else what
+    allowed = _allowed(expected["allowed"]) if expected else what
     if what.startswith("Invalid enum value"):
         allowed = _words_at(shape, path) or what
     is_text = expected is not None and expected["seen"] == "`str`"
     return FieldProblem(field=field, seen=_seen_at(value, path, is_text=is_text), allowed=allowed)
+
+
+def _allowed(expected: str) -> str:
+    return _PATTERN.sub(_pattern_in_words, _TYPES.sub(_in_words, expected))
+
+
+def _pattern_in_words(found: re.Match[str]) -> str:
+    return _PATTERNS.get(ast.literal_eval(found["pattern"]), found[0])
 
 
 def _in_words(types: re.Match[str]) -> str:

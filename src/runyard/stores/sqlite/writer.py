@@ -196,7 +196,9 @@ _FLUSHING = "PRAGMA synchronous = FULL"
 
 
 def open_database(path: str) -> apsw.Connection:
-    """The writing connection; the file is created if there is none."""
+    """The writing connection; the file is created if there is none, for its owner alone."""
+    with contextlib.suppress(FileExistsError):  # what SQLite keeps beside it gets the same mode
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     db = apsw.Connection(path, statementcachesize=256)
     db.set_busy_timeout(5000)
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
