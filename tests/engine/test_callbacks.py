@@ -176,6 +176,65 @@ async def test_a_restart_tells_the_same(yard: Yard) -> None:
     assert second.target == "/ended"
 
 
+# ---------------------------------------------------------------- headers
+
+
+async def test_headers_of_a_caller_are_sent_and_kept_sealed(yard: Yard) -> None:
+    secret = "Bearer of-the-receiver"
+    async with receiving(Answers()) as receiver:
+        asked = CallbackRequest(url=receiver.url, headers={"Authorization": secret, "X-Empty": ""})
+        await yard.a_task()
+        run = await yard.a_run(callbacks=(asked,))
+        await yard.executed(await yard.a_worker(), Outcome.RETURNED)
+        [first] = await receiver.has(1)
+        again = await yard.engine.runs.restart(yard.company, str(run.id))
+        await yard.engine.runs.cancel(yard.company, str(again.id))
+        _, second = await receiver.has(2)
+        held = [await callback_of(yard, each) for each in (run, again)]
+
+    for arrived in (first, second):
+        assert arrived.headers["authorization"] == secret
+        assert arrived.headers["x-empty"] == ""
+        assert arrived.headers["content-type"] == "application/json"
+        assert "webhook-signature" in arrived.headers
+    for callback in held:
+        assert callback.headers is not None
+        assert b"receiver" not in callback.headers
+    with pytest.raises(WrongMasterKey, match="do not open"):
+        Keys(b"another").unseal("headers of callbacks", yard.company.uuid.bytes, held[0].headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"Host": "x"}, "sets itself"),
+        ({"webhook-id": "x"}, "sets itself"),
+        ({"Content-Length": "1"}, "sets itself"),
+        ({"a b": "x"}, "another name"),
+        ({"": "x"}, "another name"),
+        ({"x" * 101: "x"}, "another name"),
+        ({"X-Token": "secret\r\nHost: evil"}, "another value"),
+        ({"X-Token": " secret"}, "another value"),
+        ({"X-Token": "secret\n"}, "another value"),
+        ({"X-Token": "secreté"}, "another value"),
+        ({"X-Token": "secret" * 1000}, "another value"),
+        ({"X-Token": "secret", "x-token": "secret"}, "each name once"),
+        ({f"X-{number}": "secret" for number in range(21)}, "at most 20"),
+    ],
+)
+async def test_headers_that_cannot_be_sent_are_refused_and_not_repeated(
+    yard: Yard, headers: dict[str, str], told: str
+) -> None:
+    await yard.a_task()
+    asked = CallbackRequest(url="https://a.example/", headers=headers)
+
+    with pytest.raises(InputRefused, match=told) as refusal:
+        await yard.a_run(callbacks=(asked,))
+
+    assert "callbacks[0].headers" in refusal.value.detail
+    assert "secret" not in refusal.value.detail
+
+
 # ---------------------------------------------------------------- signatures
 
 

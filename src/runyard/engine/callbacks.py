@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import msgspec
 
+from runyard.engine import callback_headers
+from runyard.engine.callback_headers import Headers
 from runyard.engine.foundation import Foundation
 from runyard.engine.keys import Keys
 from runyard.engine.signatures import secret_text
@@ -46,6 +48,8 @@ class CallbackRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     dialect: str = NATIVE
+    headers: Headers = {}
+    """Sent besides; kept sealed and shown to nobody."""
 
 
 class CallbackPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +90,10 @@ class Callbacks:
 
     # ------------------------------------------------------------ with a start
 
-    async def new(self, run: RunId, requests: Sequence[CallbackRequest]) -> tuple[NewCallback, ...]:
-        """The callbacks to insert with a run; raises InputRefused."""
+    async def new(
+        self, company: Company, run: RunId, requests: Sequence[CallbackRequest]
+    ) -> tuple[NewCallback, ...]:
+        """The callbacks to insert with a run; raises InputRefused, WrongMasterKey."""
         if len(requests) > MOST_CALLBACKS:
             problem = FieldProblem(
                 field="callbacks", seen=f"{len(requests)}", allowed=f"at most {MOST_CALLBACKS}"
@@ -103,6 +109,7 @@ class Callbacks:
                 dialect=request.dialect,
                 url=str(address),
                 host=address.shown,
+                headers=callback_headers.sealed(self._keys, company, request.headers),
             )
             for place, (request, address) in enumerate(zip(requests, addresses, strict=True))
         )
@@ -116,6 +123,7 @@ class Callbacks:
                 field=f"callbacks[{place}].url", seen=request.url[:200], allowed=refusal.detail
             )
             raise InputRefused([problem]) from None
+        callback_headers.refuse_unfit(f"callbacks[{place}].headers", request.headers)
         return address
 
     async def copies(self, company: Company, run: RunId, new_run: RunId) -> tuple[NewCallback, ...]:
@@ -123,8 +131,15 @@ class Callbacks:
         callbacks = await self._store.callbacks.of_run(company.id, run)
         if not callbacks:
             return ()
-        requests = [CallbackRequest(url=c.url, dialect=c.dialect) for c in callbacks]
-        return await self.new(new_run, requests)
+        requests = [
+            CallbackRequest(url=c.url, dialect=c.dialect, headers=self.headers(company, c))
+            for c in callbacks
+        ]
+        return await self.new(company, new_run, requests)
+
+    def headers(self, company: Company, callback: Callback) -> Headers:
+        """What its caller wants it to carry besides; raises WrongMasterKey."""
+        return callback_headers.unsealed(self._keys, company, callback.headers)
 
     # ------------------------------------------------------------ looking and sending again
 

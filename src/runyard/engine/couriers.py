@@ -343,6 +343,7 @@ class Couriers:
             address=read_address(callback.url),
             method="POST",
             headers={
+                **self._callbacks.headers(company, callback),
                 "Content-Type": "application/json",
                 "User-Agent": "Runyard",
                 **signature,

@@ -7,12 +7,17 @@ everything but what needs the key, and says so.
 
 import hashlib
 import hmac
+import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from runyard.model.errors import WrongMasterKey
 from runyard.stores.base import Store
 from runyard.telemetry import MASTER_KEY_DIFFERS, emit
 
 KEY_LENGTH = 32
+_NONCE = 12
 
 
 class Keys:
@@ -29,6 +34,21 @@ class Keys:
         for part in parts:  # with its length, so that no two lists of parts read alike
             digest.update(len(part).to_bytes(4, "big") + part)
         return digest.digest()
+
+    def seal(self, purpose: str, part: bytes, plain: bytes) -> bytes:
+        """Something that the database keeps and only this key opens; raises WrongMasterKey."""
+        self.demand_right()
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + AESGCM(self.derive(purpose, part)).encrypt(nonce, plain, None)
+
+    def unseal(self, purpose: str, part: bytes, sealed: bytes) -> bytes:
+        """What was sealed for the same purpose and part; raises WrongMasterKey."""
+        self.demand_right()
+        try:
+            seal = AESGCM(self.derive(purpose, part))
+            return seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except InvalidTag:
+            raise WrongMasterKey(f"{purpose} do not open with this master key") from None
 
     async def open(self, store: Store) -> None:
         """Find out whether the database was set up with this key; the first one counts."""

@@ -383,7 +383,9 @@ class Starts:
             put_off_until=request.due_at if is_later else None,
             note=request.note,
             callbacks=(
-                await self._callbacks.new(run_id, request.callbacks) if request.callbacks else ()
+                await self._callbacks.new(company, run_id, request.callbacks)
+                if request.callbacks
+                else ()
             ),
             preparation=preparation,
         )

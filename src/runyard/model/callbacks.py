@@ -50,6 +50,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None
     """When it was delivered or given up."""
+    headers: bytes | None = None
+    """What its caller wants it to carry besides, sealed."""
 
     @property
     def shown_url(self) -> str:

@@ -376,6 +376,9 @@ class NewCallback(Asked, frozen=True, kw_only=True):
 
     url: Annotated[str, Meta(min_length=1, max_length=4096)]
     """An http or https address; it gets a signed POST (Standard Webhooks) with the ended run."""
+    headers: dict[str, str] = {}
+    """What the POST carries besides, such as a token of the receiver's: up to 20. They are kept
+    sealed, and no answer shows them."""
 
 
 class NewRun(Asked, frozen=True, kw_only=True):

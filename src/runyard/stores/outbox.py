@@ -21,6 +21,8 @@ class NewCallback(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str
     url: str
     host: str
+    headers: bytes | None = None
+    """Sealed; None for none."""
 
 
 class CallbackHold(msgspec.Struct, frozen=True, kw_only=True):

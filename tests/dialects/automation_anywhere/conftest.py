@@ -219,5 +219,8 @@ async def furnished(server: Server) -> AsyncIterator[Room]:
 async def room() -> AsyncIterator[Room]:
     """A server of the module's own with the company acme and its tasks."""
     with tempfile.TemporaryDirectory(dir=shared_memory_folder()) as folder:
-        async with running_runyard(Path(folder), slots=2) as server, furnished(server) as room:
+        async with (
+            running_runyard(Path(folder), slots=2, allow_outbound=("127.0.0.1",)) as server,
+            furnished(server) as room,
+        ):
             yield room

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from runyard.dialects.automation_anywhere.deploys import DIALECT
 from runyard.model.tokens import Role
 from tests.dialects.automation_anywhere.conftest import Room, refused
+from tests.support.receiver import Exchange, receiving
 
 ZIP = "Zip Code API Task"
 INPUT = {"iStrZipCode": {"type": "STRING", "string": "76131"}}
@@ -172,8 +172,12 @@ async def test_executions_are_stopped_paused_and_resumed(room: Room) -> None:
         ({"headlessRequest": {"numberOfExecutions": 2}}, "numberOfExecutions"),
         ({"headlessRequest": {"sharedRunAsUserId": 999999}}, "runAsUserIds"),
         ({"automationPriority": "URGENT"}, "PRIORITY_HIGH"),
-        ({"callbackInfo": {"url": "http://127.0.0.1:1/"}}, "callbackInfo.url"),
-        ({"callbackInfo": {"url": "https://x.example/", "headers": {"a": "b"}}}, "are signed"),
+        ({"callbackInfo": {"url": "http://10.0.0.1/"}}, "callbackInfo.url"),
+        (
+            {"callbackInfo": {"url": "https://x.example/", "headers": {"Host": "b"}}},
+            "callbackInfo.headers.Host",
+        ),
+        ({"callbackInfo": {"url": "https://x.example/", "headers": []}}, "callbackInfo.headers"),
         ({"botInput": {"zip": "1"}}, "botInput.zip"),
         ({"botInput": {}}, "botInput.iStrZipCode"),
         ({"botId": "x"}, "botId"),
@@ -190,19 +194,39 @@ async def test_deploys_that_are_refused(room: Room, more: dict, told: str) -> No
     assert told in str(problem)
 
 
-async def test_what_a_callback_says(room: Room) -> None:
-    done = await deployed(room, ZIP, INPUT)
-    detail = await ended(room, done["deploymentId"])
-    engine = room.server.engine
-    run = await engine.runs.load(room.company, str(int(detail["id"].partition("_")[2], 16)))
-    values = await engine.runs.values(room.company, run.id)
+@pytest.mark.parametrize("spelling", ["v4 callbackInfo", "v3 callbackInfo", "v3 callBackInfo"])
+async def test_a_callback_brings_the_outputs_and_the_given_headers(
+    room: Room, spelling: str
+) -> None:
+    version, name = spelling.split(" ")
+    async with receiving(_taken) as receiver:
+        info = {"url": f"{receiver.url}/ended", "headers": {"X-Authorization": "of-the-receiver"}}
+        body = {
+            "botId": room.ids[ZIP],
+            "fileId": room.ids[ZIP],
+            "headlessRequest": {},
+            "botInput": INPUT,
+            name: info,
+        }
+        path = f"/{version}/automations/deploy"
+        done = await room.ok("POST", path, body, room.developer)
+        [arrived] = await receiver.has(1)
 
-    body = await engine.callbacks.bodies[DIALECT](room.company, run, values)
-
-    told = json.loads(body)
+    told = json.loads(arrived.body)
+    assert arrived.target == "/ended"
+    assert arrived.headers["x-authorization"] == "of-the-receiver"
+    assert arrived.headers["webhook-signature"].startswith("v1,")
     assert told["deploymentId"] == done["deploymentId"]
     assert told["status"] == "COMPLETED"
-    assert told["botOutput"]["Place"]["string"] == "Fort Worth 76131"
+    assert told["userId"].isdigit()
+    assert told["deviceId"].isdigit()
+    assert told["botOutput"]["Place"] == {"type": "STRING", "string": "Fort Worth 76131"}
+    row = await room.ok("GET", f"/v3/activity/execution/{done['deploymentId']}")
+    assert "of-the-receiver" not in str(row)
+
+
+async def _taken(exchange: Exchange) -> None:
+    await exchange.answer("204 No Content")
 
 
 async def test_activity_is_filtered_by_what_an_execution_is(room: Room) -> None:

@@ -52,6 +52,18 @@ async def test_an_ended_run_is_told_and_the_signature_holds(place: Place) -> Non
     assert (callback["tries"], callback["answered"]) == (1, 204)
 
 
+async def test_headers_of_the_receivers_own_are_sent_and_never_shown(place: Place) -> None:
+    async with receiving(thanks) as receiver:
+        headers = {"Authorization": "Bearer of-the-shop"}
+        run = await place.start(callbacks=[{"url": receiver.url, "headers": headers}])
+        await place.worker.ends(run)
+        [arrived] = await receiver.has(1)
+        callback = await callback_in(place.acme, run, "delivered")
+
+    assert arrived.headers["authorization"] == "Bearer of-the-shop"
+    assert "of-the-shop" not in str(callback)
+
+
 async def test_a_failed_run_is_told_with_its_error(place: Place) -> None:
     async with receiving(thanks) as receiver:
         run = await place.start(callbacks=[{"url": receiver.url}])

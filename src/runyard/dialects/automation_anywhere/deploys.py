@@ -28,6 +28,8 @@ from runyard.web.routing import Route
 
 TAG = "Deploy"
 DIALECT = "automation-anywhere"
+_CALLBACK = "callbacks[0]."
+"""Where the engine sees what is told of a run's only callback."""
 PRIORITIES: Mapping[str, int] = {"PRIORITY_HIGH": 20, "PRIORITY_MEDIUM": 50, "PRIORITY_LOW": 80}
 
 
@@ -129,19 +131,13 @@ async def _input(request: Request, task: Task, given: Mapping[str, Any]) -> byte
 def _callbacks(info: rows.CallbackAddress | None) -> tuple[CallbackRequest, ...]:
     if info is None:
         return ()
-    if info.headers:
-        names = ", ".join(info.headers)[:80]
-        allowed = "none: callbacks are signed with the company's callback secret instead"
-        raise InputRefused(
-            [FieldProblem(field="callbackInfo.headers", seen=names, allowed=allowed)]
-        )
-    return (CallbackRequest(url=info.url, dialect=DIALECT),)
+    return (CallbackRequest(url=info.url, dialect=DIALECT, headers=info.headers or {}),)
 
 
 def _renamed(problem: FieldProblem) -> FieldProblem:
     field = problem.field
-    if field.startswith("callbacks["):
-        field = "callbackInfo.url"
+    if field.startswith(_CALLBACK):
+        field = f"callbackInfo.{field.removeprefix(_CALLBACK)}"
     elif field != "note":
         return placed(problem)
     else:

@@ -22,7 +22,7 @@ class CallbackAddress(Asked, frozen=True, kw_only=True):
 
     url: str
     headers: dict[str, str] | None = None
-    """Not offered: callbacks are signed instead."""
+    """What the request carries besides, such as a token of the receiver's. Kept sealed."""
 
 
 class HeadlessRequest(Asked, frozen=True, kw_only=True):

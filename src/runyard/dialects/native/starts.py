@@ -96,7 +96,10 @@ def _request(run: NewRun, by: ActorId) -> StartRequest:
         parked=run.parked,
         by=by,
         callbacks=(
-            tuple(CallbackRequest(url=callback.url) for callback in run.callbacks)
+            tuple(
+                CallbackRequest(url=callback.url, headers=callback.headers)
+                for callback in run.callbacks
+            )
             if run.callbacks
             else ()
         ),

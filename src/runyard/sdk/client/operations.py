@@ -49,6 +49,8 @@ class NewCallback(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody to be told when a run has ended."""
 
     url: str
+    headers: Mapping[str, str] = {}
+    """What the request carries besides."""
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -404,7 +406,7 @@ class Operations:
         priority: int | None = None,
         due_at: datetime | None = None,
         parked: bool = False,
-        callbacks: Iterable[str] = (),
+        callbacks: Iterable[str | NewCallback] = (),
         key: str | None = None,
     ) -> Plan[shapes.StartedRun]:
         """Starts one run of a task. It is on disk when this returns.
@@ -419,7 +421,9 @@ class Operations:
             priority=priority,
             due_at=due_at,
             parked=parked,
-            callbacks=tuple(NewCallback(url=url) for url in callbacks),
+            callbacks=tuple(
+                NewCallback(url=each) if isinstance(each, str) else each for each in callbacks
+            ),
         )
         return (yield from ask(_keyed(self._path("runs"), new, key), shapes.StartedRun))
 

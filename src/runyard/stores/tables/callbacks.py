@@ -27,6 +27,7 @@ def callback_statements(runs: Sequence[NewRun]) -> tuple[Statement, ...]:
             callback.url,
             callback.host,
             micros(run.created_at),
+            callback.headers,
         )
         for run in runs
         for callback in run.callbacks
@@ -200,4 +201,5 @@ def _callback_from(row: Row) -> Callback:
         detail=row[11],
         created_at=instant(row[12]),
         ended_at=instant_or_none(row[13]),
+        headers=None if row[15] is None else bytes(row[15]),
     )

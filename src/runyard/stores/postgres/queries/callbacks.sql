@@ -1,11 +1,12 @@
 -- The outbox of callbacks. Writes take arrays, one element per row, ordered by run.
 
--- name: insert_callback(run_id, callback_id, public_id, company_id, dialect, url, host, created_at)!
-INSERT INTO callbacks (run_id, id, public_id, company_id, dialect, url, host, created_at, state)
+-- name: insert_callback(run_id, callback_id, public_id, company_id, dialect, url, host, created_at, headers)!
+INSERT INTO callbacks
+       (run_id, id, public_id, company_id, dialect, url, host, created_at, headers, state)
 SELECT *, 0
   FROM unnest(:run_id::bigint[], :callback_id::bigint[], :public_id::bytea[],
               :company_id::bigint[], :dialect::text[], :url::text[], :host::text[],
-              :created_at::bigint[]);
+              :created_at::bigint[], :headers::bytea[]);
 
 -- name: expect_end(run_id)!
 UPDATE runs SET callbacks = 1 FROM unnest(:run_id::bigint[]) AS given (run_id)

@@ -1,8 +1,10 @@
 -- The outbox of callbacks.
 
--- name: insert_callback(run_id, callback_id, public_id, company_id, dialect, url, host, created_at)!
-INSERT INTO callbacks (id, public_id, company_id, run_id, dialect, url, host, state, created_at)
-VALUES (:callback_id, :public_id, :company_id, :run_id, :dialect, :url, :host, 0, :created_at);
+-- name: insert_callback(run_id, callback_id, public_id, company_id, dialect, url, host, created_at, headers)!
+INSERT INTO callbacks
+       (id, public_id, company_id, run_id, dialect, url, host, state, created_at, headers)
+VALUES (:callback_id, :public_id, :company_id, :run_id, :dialect, :url, :host, 0, :created_at,
+        :headers);
 
 -- name: expect_end(run_id)!
 UPDATE runs SET callbacks = 1 WHERE id = :run_id;
