@@ -22,6 +22,7 @@ from runyard.engine.attempts import Attempts
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
 from runyard.engine.clock import Clock
+from runyard.engine.code import Code
 from runyard.engine.colleagues import Colleagues
 from runyard.engine.companies import Companies
 from runyard.engine.couriers import Couriers
@@ -147,6 +148,7 @@ class Engine:
         self._passwords = Passwords()
         self._let_people_in(parts, settings)
         self.deploys = Deploys(parts, files)
+        self.code = Code(files)
         self.calls = calls = Calls(parts, logbook, files, starts)
         self.allocations = calls.allocations
         self.tasks = Tasks(parts, steering, calls)

@@ -12,6 +12,7 @@
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
     │   ├── EmailTaken, LastAdministrator, SetUpAlready
     │   ├── WorkerNameInUse, WorkerNotAllowed, WorkerBuiltIn, SessionLapsed
+    │   ├── CodeNotShown         the task's code cannot be read as text
     │   ├── WrongMasterKey       the server's key is not the one of its database
     │   └── IdempotencyConflict  the key was used for a different request
     ├── Refused                  the request itself is wrong
@@ -169,6 +170,10 @@ class OutputNotReady(Conflict):
 
 class CallbackNotReady(Conflict):
     """The callback waits for its run, or is being sent."""
+
+
+class CodeNotShown(Conflict):
+    """What a task does cannot be told: its bundle is gone, damaged or too large."""
 
 
 class WrongMasterKey(Conflict):

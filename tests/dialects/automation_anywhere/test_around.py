@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from runyard.model.tokens import Role
-from tests.dialects.automation_anywhere.conftest import Room, refused
+from tests.dialects.automation_anywhere.conftest import CODE, Room, refused
 from tests.support.receiver import Exchange, receiving
 
 ZIP = "Zip Code API Task"
@@ -312,8 +312,21 @@ async def test_tasks_are_files(room: Room) -> None:
     ):
         refused(await room.send("POST", missing), 404, "resource.not.found")
     refused(await room.send("GET", "/v2/repository/files/999999999"), 404, "resource.not.found")
-    content = f"/v2/repository/files/{item['id']}/content"
-    refused(await room.send("GET", content), 501, "not.implemented")
+
+
+async def test_the_content_of_a_task_is_what_it_does_line_by_line(room: Room) -> None:
+    found = await room.ok("GET", f"/v2/repository/files/{room.ids['Paper']}/content")
+    again = await room.ok("GET", f"/v2/repository/files/{room.ids['Paper']}/content")
+
+    lines = CODE.splitlines()
+    calls, returned = found["commands"]
+    assert set(calls) == {"command", "line"}
+    assert "write_bytes" in lines[calls["line"] - 1]
+    assert calls["command"] == "write_bytes"
+    assert (returned["command"], lines[returned["line"] - 1].split()[0]) == ("return", "return")
+    assert again == found
+    missing = await room.send("GET", "/v2/repository/files/999999999/content")
+    refused(missing, 404, "resource.not.found")
 
 
 async def test_the_interface_of_a_task(room: Room) -> None:

@@ -190,6 +190,13 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     rows.Managed: {"requestsSentToDevice": [_DEPLOYMENT], "manageActionErrors": []},
     rows.RepositoryItem: _FILE,
     rows.RepositoryList: _listed(_FILE),
+    rows.Content: {
+        "commands": [
+            {"command": "log.info", "line": 14},
+            {"command": "if", "line": 15},
+            {"command": "return", "line": 16},
+        ]
+    },
     rows.Interface: {
         "variables": [
             {

@@ -7,7 +7,6 @@ from runyard.dialects.automation_anywhere.activity import stamp
 from runyard.dialects.automation_anywhere.filters import Column, answered, selected
 from runyard.dialects.automation_anywhere.tasks import ROOT, name_of, path_of, task_of
 from runyard.dialects.automation_anywhere.values import name_of as type_name
-from runyard.dialects.automation_anywhere.wire import NotBuilt
 from runyard.model.errors import NotFound
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
@@ -70,10 +69,15 @@ async def show_file(request: Request) -> rows.RepositoryItem:
     return _item(await task_of(request.engine, request.company, "id", request.params["fileId"]))
 
 
-async def show_content(request: Request) -> Response:
-    """Not built: a task is Python code, and has no commands."""
-    await task_of(request.engine, request.company, "id", request.params["fileId"])
-    raise NotBuilt("a task is Python code and has no commands; see its interface instead")
+async def show_content(request: Request) -> rows.Content:
+    """Show what a task does: the statements of its function, and what they call, line by line."""
+    engine = request.engine
+    task = await task_of(engine, request.company, "id", request.params["fileId"])
+    version = await engine.directory.version(task.version_id)
+    commands = await engine.code.commands(version)
+    return rows.Content(
+        commands=tuple(rows.Command(command=each.name, line=each.line) for each in commands)
+    )
 
 
 async def show_interface(request: Request) -> rows.Interface:
@@ -234,6 +238,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_content,
         tag=TAG,
+        answer=rows.Content,
     ),
     Route(
         method="GET",

@@ -240,6 +240,21 @@ class Variable(Shown, frozen=True, kw_only=True):
     default_value: DefaultValue | None
 
 
+class Command(Shown, frozen=True, kw_only=True):
+    """A statement of a task."""
+
+    command: str
+    """What it calls, such as log.info, or what it is, such as if."""
+    line: int
+    """In the task's module, from 1."""
+
+
+class Content(Shown, frozen=True, kw_only=True):
+    """What a task does, line by line."""
+
+    commands: tuple[Command, ...]
+
+
 class Interface(Shown, frozen=True, kw_only=True):
     """What a task takes and returns."""
 
