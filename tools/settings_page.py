@@ -23,7 +23,7 @@ Durations are a number with a unit: `500ms`, `30s`, `5m`, `2h`, `1d`.
 |---|---|---|---|
 """
 
-_DEPENDS = {"slots": "the number of CPUs"}
+_DEPENDS = {"slots": "the number of CPUs", "realtime_pool": "16 for each CPU"}
 
 
 def page() -> str:

@@ -167,6 +167,22 @@ async def test_calls_are_listed_newest_first_under_the_filters_of_runs(store: St
     assert await store.calls.count(ACME, RunFilter(trigger=Trigger.SCHEDULE)) == 0
 
 
+async def test_calls_are_counted_by_company_and_month(store: Store) -> None:
+    counted = [
+        await store.calls.count_up(company, month, calls)
+        for company, month, calls in (
+            (ACME, 202603, 0),
+            (ACME, 202603, 5),
+            (ACME, 202603, -1),
+            (GLOBEX, 202603, 7),
+            (ACME, 202604, 1),
+            (ACME, 202603, 0),
+        )
+    ]
+
+    assert counted == [0, 5, 4, 7, 1, 4]
+
+
 async def test_old_calls_of_a_task_are_pruned_oldest_first(store: Store) -> None:
     await store.calls.record([a_call(n) for n in range(1, 6)])
     await store.calls.record([a_call(6, task_id=TaskId(77), created_at=later(1))])

@@ -17,6 +17,7 @@ import msgspec
 from runyard.engine.foundation import Foundation
 from runyard.engine.latencies import Bucket, Latencies
 from runyard.engine.news import Topic
+from runyard.engine.realtime import Places, RealtimeSettings
 from runyard.engine.sessions import Session
 from runyard.model.allocations import (
     LARGEST_LIMIT,
@@ -35,6 +36,7 @@ from runyard.model.errors import (
     InputRefused,
     LimitReached,
     TaskNotRunnable,
+    TooManyAllocations,
 )
 from runyard.model.ids import AllocationId, CompanyId, TaskId, UserId, VersionId
 from runyard.model.runs import RunError
@@ -86,8 +88,10 @@ class AllocationView(msgspec.Struct, frozen=True, kw_only=True):
 class Kept:
     """One allocation as this server keeps it, or knows who does."""
 
-    def __init__(self, allocation: Allocation) -> None:
+    def __init__(self, allocation: Allocation, places: Places) -> None:
         self.allocation = allocation
+        self.places = places
+        """The places of its company."""
         self.session: Session | None = None
         """With whom this server keeps it."""
         self.elsewhere: Placement | None = None
@@ -118,11 +122,13 @@ class Kept:
     async def enter(self) -> None:
         """Take one of its places; raises LimitReached, at once unless calls may wait."""
         allocation = self.allocation
-        if self.in_flight < allocation.limit and not self.waiting:
-            self.in_flight += 1
+        if self.in_flight < allocation.limit and not self.waiting and self._has_place:
+            self._take()
             return
         if allocation.overflow is not Overflow.WAIT or not allocation.wait:
-            raise LimitReached(f"{allocation.limit} calls execute, as many as it allows")
+            raise LimitReached(self._full)
+        if self.in_flight < allocation.limit:
+            self.places.await_place(self._admit_one)
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         self.waiting.append(place)
@@ -139,22 +145,53 @@ class Kept:
         finally:
             patience.cancel()
 
+    @property
+    def _has_place(self) -> bool:
+        return self.places.taken < self.places.most
+
+    @property
+    def _full(self) -> str:
+        limit = self.allocation.limit
+        if self.in_flight < limit:
+            return f"the company executes {self.places.most} calls, as many as realtime_pool allows"
+        return f"{limit} calls execute, as many as it allows"
+
+    def _take(self) -> None:
+        self.in_flight += 1
+        self.places.taken += 1
+
     def leave(self) -> None:
-        """Give the place back, to whoever waits longest."""
-        while self.waiting and self.in_flight <= self.allocation.limit:
+        """Give the place back, to whoever waits longest; others of the company take turns."""
+        while (
+            self.waiting
+            and self.in_flight <= self.allocation.limit
+            and not self.places.is_contended
+        ):
             place = self.waiting.popleft()
             if not place.done():
                 place.set_result(True)
                 return
         self.in_flight -= 1
+        if self.waiting:
+            self.places.await_place(self._admit_one)
+        self.places.give_back()
 
     def admit(self) -> None:
         """Let those who wait take places that a higher limit has made."""
+        while self._has_place and self._admit_one():
+            pass
+        if self.waiting and self.in_flight < self.allocation.limit:
+            self.places.await_place(self._admit_one)
+
+    def _admit_one(self) -> bool:
+        """Let whoever waits longest take a place, of which there is one; whether another could."""
         while self.waiting and self.in_flight < self.allocation.limit:
             place = self.waiting.popleft()
             if not place.done():
-                self.in_flight += 1
+                self._take()
                 place.set_result(True)
+                return bool(self.waiting) and self.in_flight < self.allocation.limit
+        return False
 
     def forget_session(self) -> None:
         """Nobody keeps it here any more."""
@@ -165,7 +202,9 @@ class Kept:
 class Allocations:
     """Keeps tasks warm."""
 
-    def __init__(self, foundation: Foundation) -> None:
+    def __init__(self, foundation: Foundation, settings: RealtimeSettings) -> None:
+        self._settings = settings
+        self._places: dict[CompanyId, Places] = {}
         self._store = foundation.store
         self._clock = foundation.clock
         self._ids = foundation.ids
@@ -184,7 +223,8 @@ class Allocations:
         task = await self._directory.task(company.id, ref)
         if task.withdrawn_at is not None:
             raise TaskNotRunnable(f"task {task.name!r} was withdrawn: its bundle no longer has it")
-        refuse_unfit(options)
+        refuse_unfit(options, self._settings.places)
+        await self._refuse_many(company, task)
         await self._store.allocations.put(
             Allocation(
                 id=AllocationId(await self._ids.take()),
@@ -204,6 +244,20 @@ class Allocations:
         await self._store.allocations.delete(company.id, task.id)
         await self._changed()
         return allocation
+
+    async def _refuse_many(self, company: Company, task: Task) -> None:
+        most = self._settings.most_allocations
+        if most:
+            others = [
+                each
+                for each in await self._store.allocations.list(company.id)
+                if each.task_id != task.id
+            ]
+            if len(others) >= most:
+                raise TooManyAllocations(
+                    f"company {company.slug!r} keeps {len(others)} tasks warm, as many as the "
+                    "operator allows (realtime_allocations)"
+                )
 
     async def _changed(self) -> None:
         await self.review()  # first, so that it is kept where it was asked for
@@ -249,8 +303,14 @@ class Allocations:
             raise AllocationNotFound(f"task {task.name!r} is not kept warm")
         return found
 
+    def _places_of(self, allocation: Allocation) -> Places:
+        found = self._places.get(allocation.company_id)
+        if found is None:
+            found = self._places[allocation.company_id] = Places(self._settings.places)
+        return found
+
     async def _view(self, allocation: Allocation) -> AllocationView:
-        kept = self._by_id.get(allocation.id) or Kept(allocation)
+        kept = self._by_id.get(allocation.id) or Kept(allocation, self._places_of(allocation))
         elsewhere = None if kept.elsewhere is None else kept.elsewhere.server
         latencies = kept.latencies
         return AllocationView(
@@ -330,7 +390,9 @@ class Allocations:
             for allocation in wanted.values():
                 kept = self._by_id.get(allocation.id)
                 if kept is None:
-                    kept = self._by_id[allocation.id] = Kept(allocation)
+                    kept = self._by_id[allocation.id] = Kept(
+                        allocation, self._places_of(allocation)
+                    )
                     self._kept[allocation.task_id] = kept
                 kept.allocation = allocation
                 kept.admit()
@@ -426,16 +488,17 @@ def _may_keep(session: Session) -> bool:
     return session.is_reachable and session.is_ready and not session.draining
 
 
-def refuse_unfit(options: AllocationOptions) -> None:
+def refuse_unfit(options: AllocationOptions, places: int) -> None:
     """Raise InputRefused unless a task can be kept warm like this."""
     problems: list[FieldProblem] = []
+    most = min(LARGEST_LIMIT, places)
 
     def within(field: str, seen: object, *, holds: bool, allowed: str) -> None:
         if not holds:
             problems.append(FieldProblem(field=field, seen=str(seen), allowed=allowed))
 
     limit, wait, deadline = options.limit, options.wait, options.deadline
-    within("limit", limit, holds=1 <= limit <= LARGEST_LIMIT, allowed=f"1 to {LARGEST_LIMIT}")
+    within("limit", limit, holds=1 <= limit <= most, allowed=f"1 to {most}")
     within(
         "wait",
         wait,

@@ -16,6 +16,7 @@ from runyard.engine.call_records import CallRecords
 from runyard.engine.files import Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
+from runyard.engine.realtime import MonthlyLimits, RealtimeSettings
 from runyard.engine.sessions import AttemptEnd, HeldRun, Session
 from runyard.engine.starts import VALUES_LIMIT, StartedRun, StartRequest, Starts
 from runyard.engine.transitions import target
@@ -63,16 +64,22 @@ class Calls:
     """Executes calls in the children of allocations."""
 
     def __init__(
-        self, foundation: Foundation, logbook: Logbook, files: Files, starts: Starts
+        self,
+        foundation: Foundation,
+        logbook: Logbook,
+        files: Files,
+        starts: Starts,
+        settings: RealtimeSettings,
     ) -> None:
         self._clock = foundation.clock
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._peers = foundation.peers
-        self.allocations = Allocations(foundation)
+        self.allocations = Allocations(foundation, settings)
         """Which tasks are kept warm, and where."""
         self.records = CallRecords(foundation.store, foundation.clock, logbook)
         """What is kept of calls."""
+        self.months = MonthlyLimits(foundation.store, foundation.clock, settings.monthly_limit)
         self._files = files
         self._starts = starts
         self._under_way: dict[RunId, _UnderWay] = {}
@@ -93,7 +100,7 @@ class Calls:
         `spills`: whether it may become a run where the allocation says so.
 
         Raises TaskNotFound, AllocationNotFound, CallsPaused, KeptElsewhere, LimitReached,
-        InputRefused, TooLarge.
+        MonthlyLimitReached, InputRefused, TooLarge.
         """
         task = await self._directory.task(company.id, ref)
         kept = self.allocations.kept(task)
@@ -107,10 +114,14 @@ class Calls:
         accepted = await self._files.complete(company, shape, shape.accept(raw))
         shape.refuse_addresses(accepted)  # a call does not wait for a file to be fetched
         begun_at = self._clock.monotonic()
+        if self.months.most:
+            await self.months.take(company)
         try:
             await kept.enter()
-        except LimitReached:
-            if kept.allocation.overflow is not Overflow.SPILL or not spills:
+        except BaseException as failure:
+            self.months.give_back(company)
+            may_spill = spills and kept.allocation.overflow is Overflow.SPILL
+            if not may_spill or not isinstance(failure, LimitReached):
                 raise
             return await self._spill(company, task, accepted)
         try:
@@ -249,6 +260,7 @@ class Calls:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.allocations.run())
             group.create_task(self.records.run())
+            group.create_task(self.months.run())
             group.create_task(self._answer_for_the_silent())
 
     async def _answer_for_the_silent(self) -> None:

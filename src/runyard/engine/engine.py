@@ -51,6 +51,7 @@ from runyard.engine.peers import Peers
 from runyard.engine.preparing import Preparing
 from runyard.engine.ranks import DEFAULT_AGEING
 from runyard.engine.reach import Reach
+from runyard.engine.realtime import RealtimeSettings
 from runyard.engine.remote_control import RemoteControl
 from runyard.engine.resuming import Claimed, Reconciled, Resuming
 from runyard.engine.run_lists import RunLists
@@ -99,6 +100,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a login holds at most."""
     tickets: TicketSettings = TicketSettings()
     """How long signed tokens live."""
+    realtime: RealtimeSettings = RealtimeSettings()
+    """What bounds real-time calls."""
     file_limit: int = FILE_LIMIT
     """Most bytes of a file that is fetched for a run."""
     master_key: bytes = b"none"
@@ -149,7 +152,7 @@ class Engine:
         self._let_people_in(parts, settings)
         self.deploys = Deploys(parts, files)
         self.code = Code(files)
-        self.calls = calls = Calls(parts, logbook, files, starts)
+        self.calls = calls = Calls(parts, logbook, files, starts, settings.realtime)
         self.allocations = calls.allocations
         self.tasks = Tasks(parts, steering, calls)
         self.runs = Runs(parts, starts, steering, calls.records)
@@ -266,6 +269,7 @@ class Engine:
         await asyncio.wait((settled, loops), return_when=asyncio.FIRST_COMPLETED)
         settled.cancel()
         await self.calls.records.flush()
+        await self.calls.months.flush()
         await self.logs.flush()
         await self.tokens.note_uses()
         await self.systems.note_uses()

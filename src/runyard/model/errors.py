@@ -12,6 +12,7 @@
     │   ├── NameTaken, TaskOwnedElsewhere, DeployedMeanwhile
     │   ├── EmailTaken, LastAdministrator, SetUpAlready
     │   ├── WorkerNameInUse, WorkerNotAllowed, WorkerBuiltIn, SessionLapsed
+    │   ├── TooManyAllocations   the company keeps as many tasks warm as it may
     │   ├── CodeNotShown         the task's code cannot be read as text
     │   ├── WrongMasterKey       the server's key is not the one of its database
     │   └── IdempotencyConflict  the key was used for a different request
@@ -32,6 +33,7 @@
         ├── ServerStopping       it takes nothing more
         ├── NoWorker             nobody is there who could do it
         ├── LimitReached         every child of the allocation is at work
+        ├── MonthlyLimitReached          the company has executed as many calls this month as it may
         ├── CallsPaused          no call is executed now: paused, not runnable, or not warm yet
         └── KeptElsewhere        another server gives out the allocation's children
     ValueLost                    a stored value is damaged: its row is there, its blob is not
@@ -170,6 +172,10 @@ class OutputNotReady(Conflict):
 
 class CallbackNotReady(Conflict):
     """The callback waits for its run, or is being sent."""
+
+
+class TooManyAllocations(Conflict):
+    """The company keeps as many tasks warm as the operator allows."""
 
 
 class CodeNotShown(Conflict):
@@ -338,6 +344,10 @@ class Unconfirmed(Busy):
 
 class LimitReached(Busy):
     """As many calls execute as the allocation allows."""
+
+
+class MonthlyLimitReached(Busy):
+    """The company has executed as many calls this month as it may."""
 
 
 class CallsPaused(Busy):

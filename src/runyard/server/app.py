@@ -30,6 +30,7 @@ from runyard.dialects.native.routes import REFERENCE as NATIVE_REFERENCE
 from runyard.dialects.native.routes import native_door
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
+from runyard.engine.realtime import RealtimeSettings
 from runyard.engine.tickets import TicketSettings
 from runyard.gateway.door import PATH as WORKERS
 from runyard.gateway.door import WorkerDoor
@@ -230,6 +231,11 @@ def engine_settings(settings: Settings, local: str) -> EngineSettings:
             ticket_life=settings.automation_session_lasting,
             call_life=settings.automation_execution_lasting,
             most_tickets=settings.automation_sessions,
+        ),
+        realtime=RealtimeSettings(
+            places=settings.realtime_pool,
+            most_allocations=settings.realtime_allocations,
+            monthly_limit=settings.realtime_monthly_limit,
         ),
     )
 

@@ -106,6 +106,14 @@ class Settings:
     automation_sessions: int = DEFAULT_MOST_TICKETS
     """How many sessions a user has at once in the Automation Anywhere dialect; one more ends the
     oldest."""
+    realtime_pool: int = 16 * (os.cpu_count() or 2)
+    """How many real-time calls of a company execute at once on this server, all its allocations
+    together. Queued runs are bounded by `slots` instead: the two are how a machine is divided."""
+    realtime_allocations: int = 0
+    """How many tasks a company may keep warm; 0: as many as it likes."""
+    realtime_monthly_limit: int = 0
+    """How many real-time calls a company may execute in a calendar month (UTC); 0: as many as it
+    likes."""
     elma_mirror_status: bool = False
     """Whether the ELMA dialect answers with the number in a success's body as HTTP status too, which is
     201 for a task that is not over, instead of 200: yes or no."""
@@ -326,6 +334,9 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "automation_session_lasting": _TOKEN_LIFE,
     "automation_execution_lasting": _TOKEN_LIFE,
     "automation_sessions": _number(1, 1000),
+    "realtime_pool": _number(1, 100_000),
+    "realtime_allocations": _number(0, 1_000_000),
+    "realtime_monthly_limit": _number(0, 10**12),
     "elma_mirror_status": _yes_or_no,
     "elma_refuse_with_200": _yes_or_no,
     "elma_shared_reads": _yes_or_no,

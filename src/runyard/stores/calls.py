@@ -93,6 +93,11 @@ class Calls(Protocol):
     async def count(self, company: CompanyId, filter: RunFilter) -> int:  # noqa: A002
         """How many calls fit a filter; counts one beyond `TOTAL_LIMIT` at most."""
 
+    async def count_up(self, company: CompanyId, month: int, calls: int) -> int:
+        """So many more calls of a company were executed in a month (such as 202603); how many
+        now, whatever was pruned since.
+        """
+
     async def prune(
         self, company: CompanyId, task: TaskId, created_before: datetime, limit: int
     ) -> int:

@@ -95,6 +95,7 @@ FORMS: Mapping[type[RunyardError], Form] = {
     ValuesRefused: Form(400, "hotbot.input.invalid"),
     errors.Refused: Form(400, "request.invalid"),
     errors.LimitReached: Form(429, "hotbot.concurrency.exceeded"),
+    errors.MonthlyLimitReached: Form(429, "hotbot.quota.exceeded"),
     errors.CallsPaused: Form(503, "hotbot.not.ready"),
     web_errors.Stopping: Form(503, "hotbot.not.ready"),
     errors.QueueFull: Form(429, "queue.full"),

@@ -150,6 +150,7 @@ STATUS: Mapping[type[errors.RunyardError], int] = {
     errors.Busy: 503,
     errors.QueueFull: 429,
     errors.LimitReached: 429,
+    errors.MonthlyLimitReached: 429,
     errors.TooManyLogins: 429,
     errors.RunyardError: 500,
 }

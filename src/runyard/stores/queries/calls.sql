@@ -46,3 +46,8 @@ SELECT id FROM calls
  WHERE company_id = :company_id AND created_at < :created_before AND task_id = :task_id
  ORDER BY created_at, id
  LIMIT :limit;
+
+-- name: count_calls_up(company_id, month, calls)<!
+INSERT INTO call_counts (company_id, month, calls) VALUES (:company_id, :month, :calls)
+ON CONFLICT (company_id, month) DO UPDATE SET calls = call_counts.calls + excluded.calls
+RETURNING calls;

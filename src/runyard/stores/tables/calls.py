@@ -98,6 +98,12 @@ class CallTable:
         )
         return int(count)
 
+    async def count_up(self, company: CompanyId, month: int, calls: int) -> int:
+        """So many more calls of a company were executed in a month; how many now."""
+        statement = Statement("count_calls_up", ((company, month, calls),))
+        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
+        return int(row[0])
+
     async def prune(
         self, company: CompanyId, task: TaskId, created_before: datetime, limit: int
     ) -> int:
