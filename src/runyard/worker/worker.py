@@ -171,7 +171,7 @@ class Worker:
             self._supplies,
             self._nursery,
             self._pool.parcels,
-            send=self._send,
+            send=self._send_of_call,
             spawn=spawn,
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
@@ -525,8 +525,13 @@ class Worker:
             self._hang_up("the server stops")
 
     def _note_held(self) -> None:
-        if self._is_draining and self._pool.held == 0:
+        if self._is_draining and self._pool.held == 0 and self._calls.held == 0:
             self._empty.set()
+
+    def _send_of_call(self, frame: FromWorker) -> None:
+        self._send(frame)
+        if self._is_draining:
+            self._note_held()
 
     # ------------------------------------------------------------ leases
 
