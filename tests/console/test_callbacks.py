@@ -3,6 +3,8 @@
 import asyncio
 import re
 
+import pytest
+
 from runyard.console.callbacks import ON_A_PAGE
 from runyard.model.callbacks import Callback, CallbackState
 from runyard.model.ids import encode_public_id
@@ -66,6 +68,36 @@ async def test_a_callback_shows_what_it_says_and_why_it_was_given_up(place: Plac
     assert "key=secret" not in page
     assert "&#34;type&#34;: &#34;run.cancelled&#34;" in page
     assert "Send again" not in page
+
+
+async def test_what_lets_a_system_in_is_not_in_what_it_is_told(place: Place) -> None:
+    """Its callbacks name it by its UUID, which would let everybody in who may see the page."""
+    viewer = await place.signed_in(Role.VIEWER)
+    engine = place.server.engine
+    created = await engine.systems.create(place.company, "Finance", allowed=True)
+    dead = await a_dead_callback(place.server, place.company, "elma", created.system.actor)
+    told = await engine.callbacks.body(place.company, dead)
+
+    page = (await viewer.get(f"{home(place)}/{dead.id}")).text
+
+    assert told is not None
+    assert created.uuid.encode() in told
+    assert created.uuid not in page
+    assert f"&#34;system&#34;: &#34;...{created.uuid[-4:]}&#34;" in page
+
+
+async def test_a_server_with_another_master_key_shows_all_but_what_it_cannot_say(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = await place.signed_in(Role.VIEWER)
+    created = await place.server.engine.systems.create(place.company, "Finance")
+    dead = await a_dead_callback(place.server, place.company, "elma", created.system.actor)
+    monkeypatch.setattr(place.server.engine._keys, "are_right", False)
+
+    shown = await viewer.get(f"{home(place)}/{dead.id}")
+
+    assert shown.status_code == 200
+    assert "What it says cannot be shown here: the master key of this server" in shown.text
 
 
 async def test_what_a_waiting_callback_says_is_not_known_yet(place: Place) -> None:

@@ -11,7 +11,7 @@ from runyard.console.forms import Form, FormEndpoint, guarded
 from runyard.console.frames import View, led_to, shown
 from runyard.console.tabs import tabs
 from runyard.model.callbacks import Callback, CallbackState
-from runyard.model.errors import CallbackNotReady, RunNotFound
+from runyard.model.errors import CallbackNotReady, RunNotFound, WrongMasterKey
 from runyard.model.ids import CallbackId, encode_public_id
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
@@ -94,12 +94,18 @@ async def _callbacks(request: Request, template: str) -> Response:
 async def _callback_page(
     request: Request, callback: Callback, problem: CallbackNotReady | None = None
 ) -> Response:
+    run = await _run(request, callback)
+    try:
+        body, unknown = await _body(request, callback, run), ""
+    except WrongMasterKey as why:
+        body, unknown = "", why.detail
     values = {
         "callback": callback,
         "public_id": encode_public_id(callback.public_id),
         "tone": TONES[callback.state],
-        "run": await _run(request, callback),
-        "body": await _body(request, callback),
+        "run": run,
+        "body": body,
+        "unknown": unknown,
         "problem": "" if problem is None else problem.detail,
         **await tabs(request, request.company, "callbacks"),
     }
@@ -122,13 +128,16 @@ async def _run(request: Request, callback: Callback) -> Run | None:
         return None
 
 
-async def _body(request: Request, callback: Callback) -> str:
-    """What it says, indented; nothing before its run has ended, or once that is gone."""
-    if callback.state is CallbackState.WAITING:
+async def _body(request: Request, callback: Callback, run: Run | None) -> str:
+    """What it says, indented, but for what lets a system in; nothing before its run has ended, or
+    once that is gone. Raises WrongMasterKey.
+    """
+    if run is None or callback.state is CallbackState.WAITING:
         return ""
     body = await request.engine.callbacks.body(request.company, callback)
     if body is None:
         return ""
+    body = await request.engine.systems.concealed(run, body)
     if len(body) > LONGEST_BODY:
         return f"{body[:LONGEST_BODY].decode(errors='replace')}\n... ({len(body):,} bytes in all)"
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False)

@@ -314,6 +314,16 @@ class Systems:
         starter = await self.starter(run)
         return starter.files_from if starter is not None and starter.is_allowed else ()
 
+    async def concealed(self, run: Run, text: bytes) -> bytes:
+        """What is told of this run to its system, as others may read it: without the system's UUID.
+
+        Raises WrongMasterKey.
+        """
+        starter = await self.starter(run)
+        if starter is None:
+            return text
+        return text.replace(self.reveal(starter).encode(), f"...{starter.last_characters}".encode())
+
     async def how_to_open(self, run: Run) -> str:
         """What a refusal to visit an address says besides, to whoever reads it in this run's log."""
         return _opening(await self.starter(run))
