@@ -209,6 +209,18 @@ def test_labels_lead_runs_to_the_workers_that_have_them(
     assert by_name["w2"].labels == ("gpu", "big")
 
 
+def test_a_second_worker_in_the_same_folder_ends_and_says_why(
+    house: House, client: Client, worker: WorkerProcess, memory_path: Path
+) -> None:
+    token = client.create_token("worker", joins=True).secret
+
+    with a_worker_process(house.url, token, memory_path / "w1", "--name", "w2") as second:
+        assert second.wait() == 6
+        second.until_printed("another worker keeps its bundles and environments")
+
+    assert [view.online for view in client.workers()] == [True]
+
+
 def test_the_token_is_not_left_for_everybody_to_read(
     house: House, client: Client, memory_path: Path
 ) -> None:

@@ -19,9 +19,12 @@ from runyard.model.runs import Outcome
 from runyard.worker import environments
 from runyard.worker.bundles import BundleRefused, unpack
 from runyard.worker.environments import Environments, environment_name
+from runyard.worker.housing import FolderTaken
+from runyard.worker.lanes import Supply
 from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
-from tests.worker.server import a_worker
+from runyard.worker.supplies import Supplies
+from tests.worker.server import a_worker, moment
 from tests.worker.test_calls import Allocated
 from tests.worker.test_runs import HEAD, outputs
 
@@ -466,3 +469,49 @@ async def looked(holds):
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)  # noqa: TID251 - lets the worker go on
+
+
+async def test_bundles_that_nothing_uses_are_removed(folder):
+    """R12: every deploy left its bundle on the disk of each worker, for good."""
+    source = HEAD + "@task\ndef main() -> int:\n    return {number}\n"
+    async with a_worker(folder, bundles=2, warm_children=0) as server:
+        versions = [server.introduce(source.format(number=number)) for number in range(10)]
+        for number, version in enumerate(versions):
+            assert outputs(await server.run(version)) == {"result": number}
+
+        # Two are spare, a few belong to children that are still there.
+        await looked(lambda: len(list((folder / "bundles").iterdir())) <= 6)
+        assert outputs(await server.run(versions[0])) == {"result": 0}
+
+
+async def test_an_environment_that_is_about_to_be_removed_is_not_given_out(
+    folder, tmp_path, monkeypatch
+):
+    """Whoever obtained it in that moment found it gone when its first child started."""
+    wheel = a_wheel(tmp_path, "yard_removed", "1.0", "VALUE = 1\n")
+    supplies = Supplies(WorkerSettings(folder=folder, environments=0), lambda frame: None)
+    removals = []
+    monkeypatch.setattr("runyard.worker.supplies.remove_tree", removals.append)
+    first = await supplies.environment((wheel,), print)
+
+    supplies._clean_up(Supply(tmp_path, supplies.base))
+    again = await supplies.environment((wheel,), print)
+    async with asyncio.timeout(20):
+        while not removals:
+            await moment(0.01)
+    for path in removals:
+        remove_tree(path)
+
+    assert again.name == first.name
+    assert os.path.exists(again.python)  # noqa: ASYNC240
+
+
+async def test_two_workers_do_not_share_a_folder(folder):
+    """The second one removed what the first was just fetching or building."""
+    async with a_worker(folder):
+        with pytest.raises(ExceptionGroup) as raised:
+            async with a_worker(folder):
+                pass
+        assert raised.value.subgroup(FolderTaken) is not None
+    async with a_worker(folder):
+        pass

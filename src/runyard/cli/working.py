@@ -148,6 +148,7 @@ def work(*, options: WorkerOptions = NOTHING_CHOSEN) -> int:
 
 async def _work(line: "SocketLine", settings: "WorkerSettings") -> int:
     from runyard.cli.stopping import stop_signals
+    from runyard.worker.housing import FolderTaken
     from runyard.worker.nursery import ZygoteNotStarted
     from runyard.worker.transport import WorkerRefused
     from runyard.worker.worker import NAME_TAKEN, Worker
@@ -159,6 +160,9 @@ async def _work(line: "SocketLine", settings: "WorkerSettings") -> int:
         except WorkerRefused as refusal:
             complain([str(refusal)])
             return CONFLICT if refusal.code == NAME_TAKEN else REFUSED
+        except FolderTaken as taken:
+            complain([f"{taken} (--data)"])
+            return CONFLICT
         except ExceptionGroup as failed:
             if (problems := failed.subgroup(ZygoteNotStarted)) is None:
                 raise

@@ -29,7 +29,7 @@ from runyard.worker.crews import Crew
 from runyard.worker.endings import MOST_COUNTED, end_of_child
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.handing import drop_files, output_of, placed, reclaimed
-from runyard.worker.lanes import FAILED_STARTS
+from runyard.worker.lanes import FAILED_STARTS, Supply
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     INLINE_LIMIT,
@@ -163,11 +163,10 @@ class Calls:
         """Calls here."""
         return len(self._held)
 
-    @property
-    def environments(self) -> frozenset[str]:
-        """Names of the environments that crews use."""
+    def supplies_in_use(self) -> list[Supply]:
+        """What crews use."""
         crews = (*self._crews.values(), *self._coming.values(), *self._crew_of.values())
-        return frozenset(c.supply.environment.name for c in crews if c.supply is not None)
+        return [crew.supply for crew in crews if crew.supply is not None]
 
     def close(self) -> None:
         """End what watches."""

@@ -13,11 +13,12 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from runyard.worker.housing import set_aside
 from runyard.worker.settings import WorkerSettings
 
 KEPT_LINES = 20
@@ -66,7 +67,7 @@ class Environments:
         self._folder = settings.folder / "environments"
         self._links = settings.folder / "sdk"
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.glob(".building-*"):
+        for left in self._folder.glob(".*"):
             shutil.rmtree(left, ignore_errors=True)
         self._building: dict[str, asyncio.Lock] = {}
         self._base = self._base_environment()
@@ -96,16 +97,11 @@ class Environments:
             os.utime(folder)
         return self._environment(name, folder)
 
-    def clean_up(self, used: frozenset[str]) -> None:
-        """Remove the environments that were not used for longest, beyond those that are kept."""
-        unused = [
-            entry
-            for entry in os.scandir(self._folder)
-            if entry.name not in used and not entry.name.startswith(".")
-        ]
-        unused.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for entry in unused[self._settings.environments :]:
-            shutil.rmtree(entry.path, ignore_errors=True)
+    def set_aside(self, used: Collection[str]) -> list[Path]:
+        """Take away those that were not used for longest, beyond those that are kept; where they
+        stand until they are removed.
+        """
+        return set_aside(self._folder, used, self._settings.environments)
 
     # ------------------------------------------------------------ building
 

@@ -27,7 +27,7 @@ from runyard.worker.clock import instant, monotonic, not_later, wall
 from runyard.worker.endings import end_as_told, end_of_child, end_of_run
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.handing import drop_files, output_of, packet_for, reclaimed
-from runyard.worker.lanes import FAILED_STARTS, Lane, LaneKey
+from runyard.worker.lanes import FAILED_STARTS, Lane, LaneKey, Supply
 from runyard.worker.nursery import Nursery
 from runyard.worker.packets import (
     Answer,
@@ -69,8 +69,6 @@ class Outside(NamedTuple):
     """Whether the leases hold at this moment."""
     crowded: Callable[[], None]
     """Some of its children have long runs: what waits behind them may be in a wrong place."""
-    environments: Callable[[], frozenset[str]]
-    """Names of those that something beside the pool uses."""
     keeping_in: Path | None = None
     """Folder for what may have to be sent again; None: nothing ever has."""
 
@@ -90,7 +88,6 @@ class Pool:
         self._spawn = outside.spawn
         self._emptied = outside.emptied
         self._crowded = outside.crowded
-        self._environments_elsewhere = outside.environments
         self._may_begin = outside.may_begin
         self._reports = Reports(outside.send)
         self._nursery = nursery
@@ -246,20 +243,17 @@ class Pool:
             del self._lanes[lane.key]
             self._fail_lane(lane, RunError(kind=failure.kind, message=str(failure)))
             return
-        await self._supplies.clean_up(self._used_environments())
         if lane.waiting:
             self._waiting[lane] = None
             self._dispatch()
 
-    def _used_environments(self) -> frozenset[str]:
-        """The environments that a lane may need; lanes without anything to do are forgotten."""
+    def supplies_in_use(self) -> list[Supply]:
+        """What lanes use. Those without anything to do are forgotten with that."""
         active = {execution.lane for execution in self._held.values()}
         for key, lane in tuple(self._lanes.items()):
             if lane.supply is not None and not lane.children and lane not in active:
                 del self._lanes[key]
-        supplies = [lane.supply for lane in self._lanes.values() if lane.supply is not None]
-        here = frozenset(supply.environment.name for supply in supplies)
-        return here | self._environments_elsewhere()
+        return [lane.supply for lane in self._lanes.values() if lane.supply is not None]
 
     def _fail_lane(self, lane: Lane, error: RunError) -> None:
         self._waiting.pop(lane, None)

@@ -61,6 +61,8 @@ class WorkerSettings:
     """How long the building of an environment may take."""
     environments: int = 20
     """How many unused environments are kept for later."""
+    bundles: int = 50
+    """How many unpacked bundles that nothing uses are kept for later."""
     source_builds: bool = False
     """Whether packages without a wheel are built. Their build code would run with the worker's own
     rights, not with those of a child."""

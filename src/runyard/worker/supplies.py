@@ -3,7 +3,8 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from runyard.protocol.frames import BlobPart, FromWorker
 from runyard.worker.blobs import BlobNotFetched, Blobs
 from runyard.worker.bundles import BundleRefused, unpack
 from runyard.worker.environments import Environment, EnvironmentNotBuilt, Environments
+from runyard.worker.housing import set_aside
 from runyard.worker.lanes import Supply
+from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
 
 DIGEST_LENGTH = 64
@@ -33,11 +36,19 @@ class Supplies:
     """Everything that is fetched or built for runs, kept for later ones."""
 
     def __init__(self, settings: WorkerSettings, send: Callable[[FromWorker], None]) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
         self._bundles = settings.folder / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True)
+        for left in self._bundles.glob(".*"):
+            remove_tree(left)
         self._blobs = Blobs(settings.folder / "blobs", send)
         self._environments = Environments(settings)
         self._unpacking: dict[str, asyncio.Lock] = {}
+        self._obtaining: Counter[str] = Counter()
+        """Bundles whose environment is still being built, with how many wait for that."""
+        self.in_use: Callable[[], Iterable[Supply]] = tuple
+        """What may not be removed."""
 
     @property
     def base(self) -> Environment:
@@ -60,8 +71,15 @@ class Supplies:
         self, digest: str, requirements: tuple[str, ...], tell: Callable[[str], None]
     ) -> Supply:
         """Bundle and environment; raises NotSupplied."""
-        bundle = await self.unpacked(digest)
-        return Supply(bundle, await self.environment(requirements, tell))
+        self._obtaining[digest] += 1
+        try:
+            bundle = await self.unpacked(digest)
+            supply = Supply(bundle, await self.environment(requirements, tell))
+        finally:
+            self._obtaining[digest] -= 1
+            self._obtaining = +self._obtaining
+        self._clean_up(supply)
+        return supply
 
     async def unpacked(self, digest: str) -> Path:
         """The folder of a bundle; raises NotSupplied."""
@@ -72,6 +90,7 @@ class Supplies:
                     archive = await self._blobs.fetch(digest)
                     await asyncio.to_thread(unpack, archive, folder)
                     self._blobs.drop(digest)
+                os.utime(folder)
         except BlobNotFetched as error:
             raise NotSupplied("BundleNotFetched", str(error)) from error
         except BundleRefused as error:
@@ -91,9 +110,16 @@ class Supplies:
         except OSError as error:
             raise NotSupplied("NotStored", f"the environment was not built: {error}") from error
 
-    async def clean_up(self, used: frozenset[str]) -> None:
-        """Remove the environments that were not used for longest, but for these."""
-        await asyncio.to_thread(self._environments.clean_up, used)
+    def _clean_up(self, newest: Supply) -> None:
+        """Remove the bundles and environments that were not used for longest, beyond those that are
+        kept. They disappear at once: what somebody obtains meanwhile is made anew.
+        """
+        supplies = (newest, *self.in_use())
+        bundles = {supply.bundle.name for supply in supplies} | set(self._obtaining)
+        aside = set_aside(self._bundles, bundles, self._settings.bundles)
+        aside += self._environments.set_aside({supply.environment.name for supply in supplies})
+        for path in aside:
+            self._loop.run_in_executor(None, remove_tree, path)
 
     # ------------------------------------------------------------ files of one run
 

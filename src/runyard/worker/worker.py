@@ -49,6 +49,7 @@ from runyard.protocol.session import Monotonic, SessionState, Standing, WorkerSe
 from runyard.worker import VERSION
 from runyard.worker.calls import Calls
 from runyard.worker.clock import monotonic
+from runyard.worker.housing import FolderLock
 from runyard.worker.inspection import Inspections
 from runyard.worker.nursery import Nursery
 from runyard.worker.pool import Outside, Pool
@@ -108,18 +109,22 @@ class Worker:
         """Set once the server has let the worker in."""
 
     async def run(self) -> None:
-        """Be a worker. Returns when it has stopped; raises WorkerRefused."""
+        """Be a worker. Returns when it has stopped; raises WorkerRefused, FolderTaken."""
         # Children have users of their own, and read what is unpacked and installed for them. What
         # is a secret has its mode from its maker.
         os.umask(0o022)
         self._settings.folder.mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            self._open(group)
-            try:
-                await self._live()
-            finally:
-                self._close()
+        lock = FolderLock(self._settings.folder)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._open(group)
+                try:
+                    await self._live()
+                finally:
+                    self._close()
+        finally:
+            lock.release()
         if self._refused is not None:
             raise self._refused
 
@@ -162,7 +167,6 @@ class Worker:
                 self._note_held,
                 self._may_begin,
                 self._give_back,
-                lambda: self._calls.environments,
                 None if self._line.is_within else self._settings.folder / "scratch",
             ),
         )
@@ -173,6 +177,10 @@ class Worker:
             self._pool.parcels,
             send=self._send_of_call,
             spawn=spawn,
+        )
+        self._supplies.in_use = lambda: (
+            *self._pool.supplies_in_use(),
+            *self._calls.supplies_in_use(),
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
 
