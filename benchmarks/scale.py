@@ -6,8 +6,7 @@ for nearly every list to fill a page of twenty (the table says where not). The t
 on one and on the other in turn, so that other work on the machine hits both. Files are in memory:
 no flush hides what the store itself costs.
 
-A deep page begins in the middle of the month. `few` marks filters that
-twenty runs fit.
+A deep page begins in the middle of the month.
 """
 
 import argparse
@@ -28,24 +27,22 @@ from benchmarks.population import (
     CLOSED_TASKS,
     LIMITED_TASK,
     PAUSED_COMPANY,
-    RARE,
-    RARE_TASK,
     SPAN,
     TASKS,
-    WORKERS,
     Size,
     Town,
     fill_postgres,
     fill_sqlite,
     furnish,
 )
+from benchmarks.scale_filters import Wanted, lists
 from runyard.engine.clock import SystemClock
 from runyard.engine.engine import Engine, EngineSettings
 from runyard.engine.maintenance import PRUNED_AT_ONCE
 from runyard.model.companies import Company
-from runyard.model.ids import RunId, ScheduleId, SessionId, WorkerId
+from runyard.model.ids import RunId, SessionId, WorkerId
 from runyard.model.runs import Outcome, Run
-from runyard.model.states import Cause, RunState, Trigger
+from runyard.model.states import Cause, RunState
 from runyard.stores.base import (
     Beginning,
     Claim,
@@ -183,14 +180,14 @@ def _finish(place: Place, run: ClaimedRun) -> Finish:
     )
 
 
-def listing(wanted: Callable[[Town], RunFilter], *, is_deep: bool = False, fewest: int = 0) -> Work:
+def listing(wanted: Wanted, *, is_deep: bool = False) -> Work:
     """A page of a list with its total."""
 
     async def work(place: Place) -> int:
         after = place.middle if is_deep else None
         company = place.town.company_id(0)
-        page = await place.store.runs.page(company, wanted(place.town), after, PAGE)
-        assert len(page.runs) >= fewest
+        page = await place.store.runs.page(company, wanted.filter(place.town), after, PAGE)
+        assert is_deep or len(page.runs) >= wanted.fewest
         return len(page.runs)
 
     return work
@@ -258,10 +255,10 @@ def _reads() -> Iterator[tuple[str, Work]]:
     for kind in _WAITING:
         yield f"explain a run {kind}", explaining(kind)
     yield "explain: place in a queue", count_before
-    for name, wanted, is_deep in _filters():
-        yield f"list: {name}", listing(wanted, fewest=RARE if name.endswith(" few") else 0)
-        if is_deep:
-            yield f"list: {name}, deep", listing(wanted, is_deep=True)
+    for wanted in lists():
+        yield f"list: {wanted.name}", listing(wanted)
+        if wanted.has_middle:
+            yield f"list: {wanted.name}, deep", listing(wanted, is_deep=True)
     yield (
         "state counts of a company",
         lambda place: place.store.runs.state_counts(place.town.company_id(0)),
@@ -278,77 +275,6 @@ def _reads() -> Iterator[tuple[str, Work]]:
     yield "next due", lambda place: place.store.runs.next_due_at()
     yield "look for abandoned runs", lambda place: place.store.runs.abandoned(place.town.now, 200)
     yield "doctor: breaches", lambda place: place.store.runs.breaches(place.town.now, 20)
-
-
-def _filters() -> Iterator[tuple[str, Callable[[Town], RunFilter], bool]]:
-    """Every filter, and whether a page deep in the middle makes sense for it."""
-    s = RunState
-    yield "all", lambda town: RunFilter(), True
-    yield "task", lambda town: RunFilter(task_id=town.task_id(0, 2)), True
-    yield "task few", lambda town: RunFilter(task_id=town.task_id(0, RARE_TASK)), False
-    for state in s:
-        is_ended = state in {s.COMPLETED, s.FAILED, s.CANCELLED}
-        yield f"state {state}", lambda town, state=state: RunFilter(states=(state,)), is_ended
-    yield "states queued, running", lambda town: RunFilter(states=(s.QUEUED, s.RUNNING)), False
-    yield "states failed, cancelled", lambda town: RunFilter(states=(s.FAILED, s.CANCELLED)), True
-    yield "cause raised", lambda town: RunFilter(causes=(Cause.RAISED,)), True
-    yield "cause few", lambda town: RunFilter(causes=(Cause.CODE_NOT_LOADED,)), False
-    yield "created from", lambda town: RunFilter(created_from=town.now - SPAN / 2), False
-    yield "created before", lambda town: RunFilter(created_before=town.now - SPAN / 2), False
-    yield (
-        "created between",
-        lambda town: RunFilter(
-            created_from=town.now - SPAN * 0.6, created_before=town.now - SPAN * 0.4
-        ),
-        True,
-    )
-    yield "finished from", lambda town: RunFilter(finished_from=town.now - SPAN / 2), False
-    yield "finished before", lambda town: RunFilter(finished_before=town.now - SPAN / 2), False
-    yield (
-        "finished between",
-        lambda town: RunFilter(
-            finished_from=town.now - SPAN * 0.6, finished_before=town.now - SPAN * 0.4
-        ),
-        True,
-    )
-    yield "worker", lambda town: RunFilter(worker_id=WorkerId(town.worker + 1)), True
-    yield "worker few", lambda town: RunFilter(worker_id=WorkerId(town.worker + WORKERS - 1)), False
-    yield "schedule", lambda town: RunFilter(schedule_id=ScheduleId(town.schedule + 1)), True
-    yield "schedule few", lambda town: RunFilter(schedule_id=ScheduleId(town.schedule)), False
-    yield "restarted from, few", lambda town: RunFilter(restarted_from=RunId(town.run)), False
-    for trigger in (Trigger.API, Trigger.SCHEDULE, Trigger.DIALECT):
-        yield f"trigger {trigger}", lambda town, trigger=trigger: RunFilter(trigger=trigger), True
-    yield "trigger restart, few", lambda town: RunFilter(trigger=Trigger.RESTART), False
-    yield (
-        "task, queued",
-        lambda town: RunFilter(task_id=town.task_id(0, CLOSED_TASKS[0]), states=(s.QUEUED,)),
-        False,
-    )
-    yield (
-        "task, completed",
-        lambda town: RunFilter(task_id=town.task_id(0, 2), states=(s.COMPLETED,)),
-        True,
-    )
-    yield (
-        "task, failed, created between",
-        lambda town: RunFilter(
-            task_id=town.task_id(0, 2),
-            states=(s.FAILED,),
-            created_from=town.now - SPAN * 0.9,
-            created_before=town.now,
-        ),
-        True,
-    )
-    yield (
-        "task, cause, one or none",
-        lambda town: RunFilter(task_id=town.task_id(0, 1), causes=(Cause.CODE_NOT_LOADED,)),
-        False,
-    )
-    yield (
-        "worker, failed",
-        lambda town: RunFilter(worker_id=WorkerId(town.worker + 1), states=(s.FAILED,)),
-        False,
-    )
 
 
 # ---------------------------------------------------------------- measuring

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.ids import AllocationId, RunId, SessionId, TaskId, VersionId, WorkerId
 from runyard.model.runs import RunError
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.base import INLINE_LIMIT, Position, RunFilter, Store
-from runyard.stores.calls import CallRecord
+from runyard.stores.calls import CallCount, CallRecord
+from runyard.stores.tables import calls as calls_table
 from tests.stores.builders import ACME, GLOBEX, NOW, World, a_session, later
 
 TASK = TaskId(12)
@@ -149,7 +151,8 @@ async def test_calls_are_listed_newest_first_under_the_filters_of_runs(store: St
 
     async def ids(limit: int = 10, after: Position | None = None, **fields: object) -> list[int]:
         page = await store.calls.page(ACME, RunFilter(**fields), after, limit)
-        return [call.id for call in page]
+        assert page.next is None
+        return [call.id for call in page.records]
 
     assert await ids() == [4, 3, 2, 1]
     assert await ids(2) == [4, 3]
@@ -163,8 +166,37 @@ async def test_calls_are_listed_newest_first_under_the_filters_of_runs(store: St
     assert await ids(trigger=Trigger.CALL) == [4, 3, 2, 1]
     assert await ids(trigger=Trigger.API) == []
     assert await ids(restarted_from=RunId(1)) == []
-    assert await store.calls.count(ACME, RunFilter(task_id=TASK)) == 3
-    assert await store.calls.count(ACME, RunFilter(trigger=Trigger.SCHEDULE)) == 0
+    assert await ids(states=(RunState.QUEUED,), finished_from=later(0)) == []
+    assert await ids(finished_from=later(3), task_id=TASK) == [4, 3]
+    assert await store.calls.count(ACME, RunFilter(task_id=TASK)) == CallCount(3, is_exact=True)
+    none = await store.calls.count(ACME, RunFilter(trigger=Trigger.SCHEDULE))
+    assert none == CallCount(0, is_exact=True)
+
+
+async def test_a_page_of_calls_looks_at_so_many_and_says_where_to_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_table, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(calls_table, "TOTAL_LIMIT", 4)
+    await store.calls.record([a_call(n, task_id=TaskId(77)) for n in range(2, 10)])
+    await store.calls.record([a_call(1)])
+    for wanted in (RunFilter(task_id=TASK), RunFilter(task_id=TASK, finished_from=later(0))):
+        found: list[int] = []
+        after: Position | None = None
+        places = []
+        while True:
+            page = await store.calls.page(ACME, wanted, after, 2)
+            found += [call.id for call in page.records]
+            if page.next is None:
+                break
+            after = page.next
+            places.append(after.run_id)
+
+        assert found == [1]
+        assert places == [6, 2]
+        assert not (await store.calls.count(ACME, wanted)).is_exact
+    newest = await store.calls.count(ACME, RunFilter(task_id=TASK, created_before=later(4)))
+    assert newest == CallCount(1, is_exact=True)
 
 
 async def test_calls_are_counted_by_company_and_month(store: Store) -> None:
@@ -192,4 +224,4 @@ async def test_old_calls_of_a_task_are_pruned_oldest_first(store: Store) -> None
     assert await store.calls.prune(ACME, TASK, later(4), 2) == 0
 
     left = await store.calls.page(ACME, RunFilter(), None, 10)
-    assert [call.id for call in left] == [5, 4, 6]
+    assert [call.id for call in left.records] == [5, 4, 6]

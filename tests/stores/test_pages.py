@@ -49,6 +49,8 @@ async def all_runs(world: World, wanted: RunFilter, size: int) -> tuple[list[Run
     for number in itertools.count(1):
         page = await world.store.runs.page(ACME, wanted, after, size)
         assert len(page.runs) <= size
+        part = await world.store.runs.part(ACME, wanted, after, size)
+        assert (part.runs, part.next) == (page.runs, page.next)
         runs += page.runs
         if page.next is None:
             return runs, number

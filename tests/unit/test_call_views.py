@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from runyard.engine.call_views import merged, run_from_call
 from runyard.model.ids import AllocationId, CompanyId, RunId, TaskId, VersionId, WorkerId
-from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState
 from runyard.stores.base import TOTAL_LIMIT, Position, RunFilter, RunPage
-from runyard.stores.calls import CallRecord
+from runyard.stores.calls import CallCount, CallPage, CallRecord
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,18 +33,24 @@ def a_call(second: int) -> CallRecord:
     )
 
 
-def a_run(second: int) -> Run:
-    return run_from_call(a_call(second))
+def calls(*seconds: int, until: int | None = None) -> CallPage:
+    return CallPage(tuple(a_call(second) for second in seconds), until and place(until))
+
+
+def place(second: int) -> Position:
+    return Position(a_call(second).created_at, RunId(second))
 
 
 def a_page(*seconds: int, until: int | None = None, total: int = 5) -> RunPage:
-    position = None if until is None else Position(a_run(until).created_at, RunId(until))
-    runs = tuple(a_run(second) for second in seconds)
-    return RunPage(runs=runs, next=position, total=total, total_is_exact=True)
+    runs = tuple(run_from_call(a_call(second)) for second in seconds)
+    return RunPage(runs=runs, next=until and place(until), total=total, total_is_exact=True)
+
+
+TWO = CallCount(2, is_exact=True)
 
 
 def test_runs_and_calls_are_in_one_order() -> None:
-    page = merged(RunFilter(), a_page(9, 5), [a_call(7), a_call(3)], 2, 10)
+    page = merged(RunFilter(), a_page(9, 5), calls(7, 3), TWO, 10)
 
     assert [run.id for run in page.runs] == [9, 7, 5, 3]
     assert page.next is None
@@ -53,24 +58,31 @@ def test_runs_and_calls_are_in_one_order() -> None:
 
 
 def test_a_full_page_leads_on_from_its_last_run() -> None:
-    page = merged(RunFilter(), a_page(9, 5), [a_call(7), a_call(3)], 2, 3)
+    page = merged(RunFilter(), a_page(9, 5), calls(7, 3), TWO, 3)
 
     assert [run.id for run in page.runs] == [9, 7, 5]
-    assert page.next == Position(a_run(5).created_at, RunId(5))
+    assert page.next == place(5)
 
 
 def test_calls_beyond_what_was_looked_at_wait_for_the_next_page() -> None:
-    page = merged(RunFilter(), a_page(9, until=6), [a_call(7), a_call(3)], 2, 10)
+    page = merged(RunFilter(), a_page(9, until=6), calls(7, 3), TWO, 10)
 
     assert [run.id for run in page.runs] == [9, 7]
-    assert page.next == Position(a_run(6).created_at, RunId(6))
+    assert page.next == place(6)
+
+
+def test_runs_beyond_the_last_call_that_was_looked_at_wait_too() -> None:
+    page = merged(RunFilter(), a_page(9, 5, until=4), calls(7, until=6), TWO, 10)
+
+    assert [run.id for run in page.runs] == [9, 7]
+    assert page.next == place(6)
 
 
 def test_a_total_is_exact_if_both_counts_are() -> None:
     many = a_page(9, total=50 * TOTAL_LIMIT)
 
-    few_calls = merged(RunFilter(), many, [a_call(7)], 1, 10)
-    many_calls = merged(RunFilter(), many, [a_call(7)], TOTAL_LIMIT + 1, 10)
+    few_calls = merged(RunFilter(), many, calls(7), TWO, 10)
+    many_calls = merged(RunFilter(), many, calls(7), CallCount(TOTAL_LIMIT, is_exact=False), 10)
 
-    assert (few_calls.total, few_calls.total_is_exact) == (50 * TOTAL_LIMIT + 1, True)
+    assert (few_calls.total, few_calls.total_is_exact) == (50 * TOTAL_LIMIT + 2, True)
     assert (many_calls.total, many_calls.total_is_exact) == (51 * TOTAL_LIMIT, False)

@@ -14,7 +14,7 @@ from runyard.engine.logbook import Logbook
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
 from runyard.stores.base import Position, RunFilter, Store
-from runyard.stores.calls import CallRecord
+from runyard.stores.calls import CallCount, CallPage, CallRecord
 from runyard.telemetry import CALLS_DELAYED, CALLS_REFUSED, emit
 
 BEHIND = timedelta(milliseconds=25)
@@ -64,13 +64,13 @@ class CallRecords:
 
     async def page(
         self, company: CompanyId, wanted: RunFilter, after: Position | None, limit: int
-    ) -> list[CallRecord]:
+    ) -> CallPage:
         """Calls newest first."""
         await self._caught_up()
         return await self._store.calls.page(company, wanted, after, limit)
 
-    async def count(self, company: CompanyId, wanted: RunFilter) -> int:
-        """How many calls fit a filter, counted to `TOTAL_LIMIT` and one more at most."""
+    async def count(self, company: CompanyId, wanted: RunFilter) -> CallCount:
+        """How many calls fit a filter, of some ten thousand that are looked at."""
         return await self._store.calls.count(company, wanted)
 
     async def _caught_up(self) -> None:

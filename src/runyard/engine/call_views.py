@@ -1,14 +1,13 @@
 """Calls as runs: whoever looks at a company's runs sees its calls among them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from runyard.model.ids import GateId, RunId
 from runyard.model.runs import CALL_TOKEN, Run
 from runyard.model.states import Trigger
 from runyard.model.tasks import DEFAULT_PRIORITY
-from runyard.stores.base import TOTAL_LIMIT, RunFilter, RunPage, RunValues
-from runyard.stores.calls import CallRecord
+from runyard.stores.base import RunFilter, RunPage, RunValues
+from runyard.stores.calls import CallCount, CallPage, CallRecord
 
 
 def run_from_call(call: CallRecord) -> Run:
@@ -49,20 +48,22 @@ def values_of_call(call: CallRecord) -> RunValues:
 
 
 def merged(
-    wanted: RunFilter, page: RunPage, calls: Sequence[CallRecord], count: int, limit: int
+    wanted: RunFilter, page: RunPage, calls: CallPage, count: CallCount, limit: int
 ) -> RunPage:
     """A page of runs with the calls that belong between them."""
-    found = [*page.runs, *map(run_from_call, calls)]
-    if page.next is not None:
-        # Runs between that place and the next call have not been looked at yet.
-        found = [run for run in found if _place(wanted, run) >= (page.next.at, page.next.run_id)]
+    found = [*page.runs, *map(run_from_call, calls.records)]
+    ends = [end for end in (page.next, calls.next) if end is not None]
+    end = max(ends, key=lambda position: (position.at, position.run_id), default=None)
+    if end is not None:
+        # Beyond it not everything has been looked at that may stand between these.
+        found = [run for run in found if _place(wanted, run) >= (end.at, end.run_id)]
     found.sort(key=lambda run: _place(wanted, run), reverse=True)
     shown = tuple(found[:limit])
     return RunPage(
         runs=shown,
-        next=wanted.position_of(shown[-1]) if len(found) > limit else page.next,
-        total=page.total + min(count, TOTAL_LIMIT),
-        total_is_exact=page.total_is_exact and count <= TOTAL_LIMIT,
+        next=wanted.position_of(shown[-1]) if len(found) > limit else end,
+        total=page.total + count.count,
+        total_is_exact=page.total_is_exact and count.is_exact,
     )
 
 

@@ -69,7 +69,7 @@ class RunLists:
         self, company: Company, wanted: RunFilter, after: Position | None, part: int
     ) -> AsyncGenerator[Run, None]:
         while True:
-            page = await self._store.runs.page(company.id, wanted, after, part)
+            page = await self._store.runs.part(company.id, wanted, after, part)
             for run in page.runs:
                 yield run
             if page.next is None:

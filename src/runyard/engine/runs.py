@@ -67,7 +67,7 @@ class Runs:
         """Runs and calls newest first."""
         page = await self._store.runs.page(company.id, wanted, after, limit)
         calls = await self._calls.page(company.id, wanted, after, limit + 1)
-        if not calls:
+        if not calls.records and calls.next is None:
             return page
         return merged(wanted, page, calls, await self._calls.count(company.id, wanted), limit)
 

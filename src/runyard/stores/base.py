@@ -306,11 +306,16 @@ class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
 
 
-class RunPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of runs and where the next one begins."""
+class RunPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs of a list and where the following ones begin."""
 
     runs: tuple[Run, ...]
     next: Position | None
+
+
+class RunPage(RunPart, frozen=True, kw_only=True):
+    """A page of runs, with the total of its list."""
+
     total: int
     total_is_exact: bool
     """By task, states and causes: always. Under other filters when no more than `TOTAL_LIMIT` runs had
@@ -464,6 +469,15 @@ class Runs(Protocol):
         index has together it looks at `MOST_LOOKED_AT` runs, and may then be short, even empty,
         and still have a `next`.
         """
+
+    async def part(
+        self,
+        company: CompanyId,
+        filter: RunFilter,  # noqa: A002
+        after: Position | None,
+        limit: int,
+    ) -> RunPart:
+        """As `page`, for those who show no total: then nothing is counted."""
 
     async def occupied_gates(self) -> list[GateId]:
         """Gates with at least one queued run (a loose index scan; cost grows with gates, not runs)."""

@@ -34,6 +34,22 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: RunError | None
 
 
+class CallPage(msgspec.Struct, frozen=True):
+    """Calls newest first, with their values."""
+
+    records: tuple[CallRecord, ...]
+    next: Position | None = None
+    """The last call that was looked at, if there are more and these are fewer than were asked for."""
+
+
+class CallCount(msgspec.Struct, frozen=True):
+    """How many calls fit a filter."""
+
+    count: int
+    is_exact: bool
+    """If not, there are at least so many, or were a minute ago."""
+
+
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Where an allocation's children are kept: with a session, and so by a server."""
 
@@ -87,11 +103,13 @@ class Calls(Protocol):
         filter: RunFilter,  # noqa: A002
         after: Position | None,
         limit: int,
-    ) -> list[CallRecord]:
-        """Calls newest first, by (created_at, id), with their values."""
+    ) -> CallPage:
+        """Calls newest first: by creation, or by end when the filter bounds the ends. Looks at
+        `MOST_LOOKED_AT` calls, and may then be short.
+        """
 
-    async def count(self, company: CompanyId, filter: RunFilter) -> int:  # noqa: A002
-        """How many calls fit a filter; counts one beyond `TOTAL_LIMIT` at most."""
+    async def count(self, company: CompanyId, filter: RunFilter) -> CallCount:  # noqa: A002
+        """How many calls fit a filter; looks at one beyond `TOTAL_LIMIT` at most."""
 
     async def count_up(self, company: CompanyId, month: int, calls: int) -> int:
         """So many more calls of a company were executed in a month (such as 202603); how many

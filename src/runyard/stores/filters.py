@@ -41,7 +41,7 @@ _RARE_TRIGGERS = {Trigger.RESTART}
 """Few runs have come like this, whoever uses Runyard."""
 _WORKER = "worker_id"
 """May work for several companies, so that its runs have to be passed over, too."""
-_BY_END = "runs_by_end"
+_BY_END, _CALLS_BY_END = "runs_by_end", "calls_by_end"
 _ONLY_QUEUED = "state + 0 = 3"
 """What runs stands in the same index, and is few."""
 _ENDED = "state >= 6"
@@ -100,11 +100,8 @@ def listings_of(wanted: RunFilter, after: Position | None = None) -> list[Listin
 def calls_of(wanted: RunFilter, after: Position | None = None) -> Listing:
     """The calls of a company that fit a filter, beyond a position: one range of their history."""
     compiler = _Compiler(msgspec.structs.replace(wanted, trigger=None), after)
-    return Listing(
-        compiler.history("calls_history"),
-        compiler.values,
-        "finished_at" if wanted.by_end else "created_at",
-    )
+    order = "finished_at" if wanted.by_end else "created_at"
+    return Listing(compiler.calls(), compiler.values, order)
 
 
 class _Compiler:
@@ -159,9 +156,9 @@ class _Compiler:
             found.append(self._along("runs_by_trigger", "trigger"))
         return found or [self._by_state()]
 
-    def history(self, index: str) -> list[Branch]:
-        """One range of a history, whatever the filter."""
-        return [self._branch(index, (_COMPANY,), *self._any_state())]
+    def calls(self) -> list[Branch]:
+        """One range of the calls' history, whatever the filter."""
+        return self._along(_CALLS_BY_END if self._wanted.by_end else "calls_history")
 
     @property
     def _is_about_states(self) -> bool:
@@ -234,7 +231,7 @@ class _Compiler:
         """A range of an index that begins with these keys, is in the list's order unless it has no
         keys, and holds runs of which `part` is true.
         """
-        order = "finished_at" if index == _BY_END else "created_at"
+        order = "finished_at" if index in {_BY_END, _CALLS_BY_END} else "created_at"
         held = {*keys, order} if keys else set()
         told, looked_at = [part] if part else [], list(rest)
         for column, comparison in [(_COMPANY, "= :company_id"), *self._conditions]:

@@ -49,6 +49,13 @@ def numbered(query: Query) -> str:
 
 def list_text(query: str, branch: str, listing: Listing) -> str:
     """The text of a list: each range of each branch is told its index, as no statistics are kept."""
+    text = query.replace(":branches", _ranges_text(branch, listing))
+    if ":places" in text:
+        text = text.replace(":places", _ranges_text(branch.replace(":rest", "1"), listing))
+    return text.replace(":order", listing.order)
+
+
+def _ranges_text(branch: str, listing: Listing) -> str:
     ranges = [
         branch.rstrip("\n;")
         .replace(":index", part.index)
@@ -57,8 +64,7 @@ def list_text(query: str, branch: str, listing: Listing) -> str:
         for part in listing.branches
         for condition in part.ranges()
     ]
-    text = query.replace(":branches", " UNION ALL ".join(ranges))
-    return text.replace(":order", listing.order)
+    return " UNION ALL ".join(ranges)
 
 
 class SqliteDatabase:

@@ -41,6 +41,7 @@ LONG_QUERIES = frozenset(
         "prunable_runs_of_company",
         "queued_totals",
         "read_chunks",
+        "sifted_calls",
         "sifted_runs",
         "state_counts",
     }

@@ -1,5 +1,6 @@
 """Records of calls: binding and decoding. Each is one row, written once, in one history index."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -7,9 +8,16 @@ import msgspec
 
 from runyard.model.ids import CompanyId, RunId, TaskId
 from runyard.model.runs import RunError
-from runyard.model.states import Cause, Trigger
-from runyard.stores.base import TOTAL_LIMIT, Blobs, Position, RunFilter, WriteClass
-from runyard.stores.calls import CallRecord
+from runyard.model.states import FINAL_STATES, Cause, Trigger
+from runyard.stores.base import (
+    MOST_LOOKED_AT,
+    TOTAL_LIMIT,
+    Blobs,
+    Position,
+    RunFilter,
+    WriteClass,
+)
+from runyard.stores.calls import CallCount, CallPage, CallRecord
 from runyard.stores.codes import (
     CAUSE_CODES,
     CAUSES,
@@ -22,6 +30,7 @@ from runyard.stores.codes import (
 )
 from runyard.stores.filters import calls_of
 from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.totals import MOST_REMEMBERED, REMEMBERED_FOR
 from runyard.stores.tables.values import keep_value, load_value
 
 _ROW_SIZE = 300
@@ -39,6 +48,8 @@ class CallTable:
     def __init__(self, db: Database, blobs: Blobs) -> None:
         self._db = db
         self._blobs = blobs
+        self._large: dict[tuple[CompanyId, RunFilter], tuple[CallCount, float]] = {}
+        """What was found of counts beyond the limit, and until when that holds."""
 
     async def record(self, records: Sequence[CallRecord]) -> None:
         """Keep these durably."""
@@ -72,31 +83,45 @@ class CallTable:
         filter: RunFilter,  # noqa: A002
         after: Position | None,
         limit: int,
-    ) -> list[CallRecord]:
-        """Calls newest first, by (created_at, id), with their values."""
+    ) -> CallPage:
+        """Calls newest first."""
         if not _may_be_calls(filter):
-            return []
+            return CallPage(())
+        listing = calls_of(filter, after)
+        asked = {"company_id": company, "limit": limit}
+        if not listing.passes_over:
+            rows = await self._db.listed("page_of_calls", "call_page_branch", listing, **asked)
+            return CallPage(tuple([await self._record(row) for row in rows]))
         rows = await self._db.listed(
-            "page_of_calls",
-            "call_page_branch",
-            calls_of(filter, after),
-            company_id=company,
-            limit=limit,
+            "sifted_calls", "sifted_call_branch", listing, **asked, most=MOST_LOOKED_AT
         )
-        return [await self._record(row) for row in rows]
+        last = await self._record(rows.pop()) if rows and rows[-1][-1] else None
+        return CallPage(
+            tuple([await self._record(row) for row in rows]),
+            None if last is None else _position(filter, last),
+        )
 
-    async def count(self, company: CompanyId, filter: RunFilter) -> int:  # noqa: A002
-        """How many calls fit a filter; counts one beyond `TOTAL_LIMIT` at most."""
+    async def count(self, company: CompanyId, filter: RunFilter) -> CallCount:  # noqa: A002
+        """How many calls fit a filter."""
         if not _may_be_calls(filter):
-            return 0
-        [(count,)] = await self._db.listed(
+            return CallCount(0, is_exact=True)
+        now = asyncio.get_running_loop().time()
+        known = self._large.get((company, filter))
+        if known is not None and now < known[1]:
+            return known[0]
+        [(looked_at, fitting)] = await self._db.listed(
             "count_of_calls",
             "call_count_branch",
             calls_of(filter),
             company_id=company,
             limit=TOTAL_LIMIT + 1,
         )
-        return int(count)
+        found = CallCount(min(int(fitting), TOTAL_LIMIT), is_exact=looked_at <= TOTAL_LIMIT)
+        if not found.is_exact:
+            if len(self._large) >= MOST_REMEMBERED:
+                self._large.clear()
+            self._large[company, filter] = (found, now + REMEMBERED_FOR.total_seconds())
+        return found
 
     async def count_up(self, company: CompanyId, month: int, calls: int) -> int:
         """So many more calls of a company were executed in a month; how many now."""
@@ -168,7 +193,12 @@ class CallTable:
         )
 
 
+def _position(wanted: RunFilter, call: CallRecord) -> Position:
+    return Position(call.finished_at if wanted.by_end else call.created_at, call.id)
+
+
 def _may_be_calls(wanted: RunFilter) -> bool:
-    """Whether a filter may fit calls: nothing fires, restarts or starts them any other way."""
+    """Whether a filter may fit calls: they have ended, and nothing else fires, restarts or starts them."""
     is_other = wanted.schedule_id is not None or wanted.restarted_from is not None
-    return not is_other and wanted.trigger in {None, Trigger.CALL}
+    may_have_ended = not wanted.states or any(state in FINAL_STATES for state in wanted.states)
+    return may_have_ended and not is_other and wanted.trigger in {None, Trigger.CALL}

@@ -42,16 +42,25 @@ class Pages:
         self._db = db
         self._totals = Totals(db)
 
+    async def part(
+        self, company: CompanyId, wanted: RunFilter, after: Position | None, limit: int
+    ) -> Part:
+        """The next `limit` rows that fit and one more, or as many as were found."""
+        first, *others = listings_of(wanted, after)
+        if not first.passes_over:
+            return await self._plain(company, first, limit)
+        return await self._passing_over(company, first, others, limit)
+
     async def page(
         self, company: CompanyId, wanted: RunFilter, after: Position | None, limit: int
     ) -> tuple[Part, Total]:
-        """The next `limit` rows that fit and one more, or as many as were found."""
+        """The same, and how many fit on all pages."""
         first, *others = listings_of(wanted, after)
         if not first.passes_over:
             return await asyncio.gather(
                 self._plain(company, first, limit), self._totals.total(company, wanted)
             )
-        part = await self._part(company, first, others, limit)
+        part = await self._passing_over(company, first, others, limit)
         if after is None and part.last is None and len(part.rows) <= limit:
             return part, Total(len(part.rows), is_exact=True)
         return part, await self._totals.total(company, wanted)
@@ -66,7 +75,7 @@ class Pages:
             )
         )
 
-    async def _part(
+    async def _passing_over(
         self, company: CompanyId, first: Listing, others: Sequence[Listing], limit: int
     ) -> Part:
         """Those that fit among the runs along one index or another."""

@@ -33,6 +33,7 @@ from runyard.stores.base import (
     ProgressReport,
     RunFilter,
     RunPage,
+    RunPart,
     RunValues,
     StartKey,
     StartOutcome,
@@ -57,7 +58,7 @@ from runyard.stores.codes import (
 )
 from runyard.stores.preparing import Prepared
 from runyard.stores.tables.callbacks import callback_statements
-from runyard.stores.tables.pages import Pages
+from runyard.stores.tables.pages import Pages, Part
 from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
 from runyard.stores.tables.preparations import preparation_statements
 from runyard.stores.tables.values import are_inline, keep_value, load_value
@@ -349,16 +350,21 @@ class RunTable:
     ) -> RunPage:
         """Runs newest first."""
         part, total = await self._pages.page(company, filter, after, limit)
-        runs = tuple(run_from(row) for row in part.rows[:limit])
-        last = run_from(part.last) if part.last is not None else None
-        if len(part.rows) > limit:
-            last = runs[-1]
-        return RunPage(
-            runs=runs,
-            next=None if last is None else filter.position_of(last),
-            total=total.count,
-            total_is_exact=total.is_exact,
+        runs, following = _shown(part, filter, limit)
+        return RunPage(runs=runs, next=following, total=total.count, total_is_exact=total.is_exact)
+
+    async def part(
+        self,
+        company: CompanyId,
+        filter: RunFilter,  # noqa: A002
+        after: Position | None,
+        limit: int,
+    ) -> RunPart:
+        """A page without its total."""
+        runs, following = _shown(
+            await self._pages.part(company, filter, after, limit), filter, limit
         )
+        return RunPart(runs=runs, next=following)
 
     async def occupied_gates(self) -> list[GateId]:
         """Gates with at least one queued run."""
@@ -694,6 +700,14 @@ def run_from(row: Row) -> Run:
         started_by=row[28],
         put_off_until=instant_or_none(row[29]),
     )
+
+
+def _shown(part: Part, wanted: RunFilter, limit: int) -> tuple[tuple[Run, ...], Position | None]:
+    """The runs of a page, and where the next one begins."""
+    runs = tuple(run_from(row) for row in part.rows[:limit])
+    if len(part.rows) > limit:
+        return runs, wanted.position_of(runs[-1])
+    return runs, None if part.last is None else wanted.position_of(run_from(part.last))
 
 
 def _leased_from(row: Row) -> LeasedRun:

@@ -31,9 +31,32 @@ SELECT * FROM (:branches) AS found
  ORDER BY :order DESC, id DESC
  LIMIT :limit;
 
--- name: count_of_calls(branches, limit)$
--- How many, up to the limit.
-SELECT count(*) FROM (:branches LIMIT :limit) AS found;
+-- name: count_of_calls(branches, limit)^
+-- How many were looked at, up to the limit, and how many of them fit.
+SELECT count(*), coalesce(sum(fits), 0)::bigint FROM (:branches LIMIT :limit) AS found;
+
+-- name: sifted_calls(branches, order, limit, most)
+-- As `sifted_runs`; the rows themselves, with their values, are read last.
+WITH looked_at AS MATERIALIZED (SELECT * FROM (:branches) AS found
+                                 ORDER BY at DESC, id DESC
+                                 LIMIT :most),
+     hits AS MATERIALIZED (SELECT id FROM looked_at WHERE fits LIMIT :limit),
+     shown (id, is_last) AS MATERIALIZED (
+        SELECT id, false FROM hits
+         UNION ALL
+        (SELECT id, true FROM looked_at
+          WHERE (SELECT count(*) FROM hits) < :limit
+         OFFSET :most - 1 LIMIT 1)
+     )
+SELECT calls.*, shown.is_last
+  FROM shown CROSS JOIN LATERAL (SELECT * FROM calls WHERE id = shown.id LIMIT 1) AS calls
+ ORDER BY shown.is_last, :order DESC, calls.id DESC;
+
+-- name: sifted_call_branch(condition, rest, order, most)
+(SELECT id, :order AS at, (:rest) AS fits FROM calls
+  WHERE :condition
+  ORDER BY :order DESC, id DESC
+  LIMIT :most);
 
 -- name: call_page_branch(choices, condition, rest, order, limit)
 -- One range of an index for each choice, or one alone. Planned once, however many there are.
@@ -44,8 +67,8 @@ SELECT count(*) FROM (:branches LIMIT :limit) AS found;
                        ORDER BY :order DESC, id DESC
                        LIMIT :limit) AS found);
 
--- name: call_count_branch(choices, condition, rest)
-(SELECT 1 FROM unnest(:choices::smallint[]) AS choice JOIN calls ON :condition AND :rest);
+-- name: call_count_branch(condition, rest)
+SELECT (:rest)::integer AS fits FROM calls WHERE :condition;
 
 -- name: delete_call(run_id)!
 DELETE FROM calls WHERE id = ANY (:run_id::bigint[]);

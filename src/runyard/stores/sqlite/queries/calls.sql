@@ -28,15 +28,34 @@ SELECT * FROM (:branches)
  ORDER BY :order DESC, id DESC
  LIMIT :limit;
 
--- name: count_of_calls(branches, limit)$
--- How many, up to the limit.
-SELECT count(*) FROM (:branches LIMIT :limit);
+-- name: count_of_calls(branches, limit)^
+-- How many were looked at, up to the limit, and how many of them fit.
+SELECT count(*), coalesce(sum(fits), 0) FROM (:branches LIMIT :limit);
+
+-- name: sifted_calls(branches, places, order, limit, most)
+-- As `sifted_runs`.
+WITH hits (id) AS MATERIALIZED (
+        SELECT id FROM (SELECT * FROM (:branches) ORDER BY at DESC, id DESC LIMIT :most)
+         WHERE fits LIMIT :limit
+     ),
+     shown (id, is_last) AS MATERIALIZED (
+        SELECT id, 0 FROM hits
+         UNION ALL
+        SELECT * FROM (SELECT id, 1
+                         FROM (SELECT * FROM (:places) ORDER BY at DESC, id DESC LIMIT :most)
+                        LIMIT (SELECT count(*) < :limit FROM hits) OFFSET :most - 1)
+     )
+SELECT calls.*, shown.is_last FROM shown CROSS JOIN calls ON calls.id = shown.id
+ ORDER BY shown.is_last, :order DESC, calls.id DESC;
+
+-- name: sifted_call_branch(index, order, condition, rest)
+SELECT id, :order AS at, (:rest) AS fits FROM calls INDEXED BY :index WHERE :condition;
 
 -- name: call_page_branch(index, condition, rest)
 SELECT * FROM calls INDEXED BY :index WHERE :condition AND :rest;
 
 -- name: call_count_branch(index, condition, rest)
-SELECT 1 FROM calls INDEXED BY :index WHERE :condition AND :rest;
+SELECT (:rest) AS fits FROM calls INDEXED BY :index WHERE :condition;
 
 -- name: delete_call(run_id)!
 DELETE FROM calls WHERE id = :run_id;

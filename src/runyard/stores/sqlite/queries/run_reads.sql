@@ -55,18 +55,19 @@ SELECT count(*), coalesce(sum(fits), 0) FROM (:branches LIMIT :limit);
 -- name: page_branch(index, condition, rest)
 SELECT * FROM runs INDEXED BY :index WHERE :condition AND :rest;
 
--- name: sifted_runs(branches, order, limit, most)
+-- name: sifted_runs(branches, places, order, limit, most)
 -- Of the newest runs along an index, as many as `most`, those that fit; and, where these do not fill
--- the page but there are more runs, the last that was looked at. What an index can tell is told
--- without the row.
-WITH looked_at (id, at, fits) AS NOT MATERIALIZED (SELECT * FROM (:branches)
-                                                    ORDER BY at DESC, id DESC
-                                                    LIMIT :most),
-     hits (id) AS MATERIALIZED (SELECT id FROM looked_at WHERE fits LIMIT :limit),
+-- the page but there are more runs, the last that was looked at. Its place is found along the indexes
+-- alone (`:places` are the branches without what has to be looked at row by row).
+WITH hits (id) AS MATERIALIZED (
+        SELECT id FROM (SELECT * FROM (:branches) ORDER BY at DESC, id DESC LIMIT :most)
+         WHERE fits LIMIT :limit
+     ),
      shown (id, is_last) AS MATERIALIZED (
         SELECT id, 0 FROM hits
          UNION ALL
-        SELECT * FROM (SELECT id, 1 FROM looked_at
+        SELECT * FROM (SELECT id, 1
+                         FROM (SELECT * FROM (:places) ORDER BY at DESC, id DESC LIMIT :most)
                         LIMIT (SELECT count(*) < :limit FROM hits) OFFSET :most - 1)
      )
 SELECT runs.*, 1, shown.is_last FROM shown CROSS JOIN runs ON runs.id = shown.id
