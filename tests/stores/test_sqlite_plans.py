@@ -11,7 +11,7 @@ import runyard.stores.sqlite
 from runyard.model.ids import RunId, TaskId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Position, RunFilter
-from runyard.stores.filters import Listing, listing_of, listings_of
+from runyard.stores.filters import Listing, calls_of, listing_of, listings_of
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import list_text
 from tests.stores.builders import NOW
@@ -165,10 +165,33 @@ def test_what_no_index_has_together_is_sifted_along_one_or_another(
     few = [steps_of(schema, "few", other) for other in others]
 
     assert [indexes_of(steps) for steps in (sifted, *few)] == ways
-    # Each range comes in order: nothing is sorted but what runs, and the page (by the database's
-    # estimate not even that).
+    # Each range comes in order: nothing is sorted but what runs (once to look, once for the last place),
+    # and the page.
     assert not any(step.startswith("SCAN runs") and "runs_running" not in step for step in sifted)
     assert sorts(sifted) <= 1 + 2 * ("runs_running" in ways[0])
+
+
+@pytest.mark.parametrize("after", [None, Position(NOW, RunId(5))], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (RunFilter(task_id=TaskId(10)), "calls_history"),
+        (RunFilter(task_id=TaskId(10), finished_from=NOW), "calls_by_end"),
+    ],
+    ids=named,
+)
+def test_calls_are_sifted_along_one_history(
+    schema: apsw.Connection, after: Position | None, wanted: RunFilter, index: str
+) -> None:
+    listing = calls_of(wanted, after)
+    sql = list_text(QUERIES["sifted_calls"].sql, QUERIES["sifted_call_branch"].sql, listing)
+
+    steps = plan(schema, sql, ["company_id", "limit", "most", *listing.values])
+
+    looked_at = [step for step in steps if re.search(r"\bcalls\b", step)]
+    assert {found_index(step) for step in looked_at if "PRIMARY KEY" not in step} == {index}
+    assert not any(step.startswith("SCAN calls") for step in looked_at)
+    assert sorts(steps) == 1
 
 
 def test_what_an_index_holds_is_counted_without_its_rows(schema: apsw.Connection) -> None:

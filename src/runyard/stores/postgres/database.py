@@ -14,8 +14,10 @@ from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import Query
 from runyard.stores.tables.pieces import Answer, Piece
 
-_MOST_PREPARED = 400
-"""Kinds of lists that are planned once; callers make up filters, and each stays with the database."""
+_MOST_PREPARED = 250_000
+"""Characters of lists that are planned once: callers make up filters, and each plan stays with each
+connection, where it takes some 250 bytes for a character of its text.
+"""
 _BRANCHES, _CONDITION, _REST, _CHOICES, _ORDER = (
     f"%({name})s" for name in ("branches", "condition", "rest", "choices", "order")
 )
@@ -38,6 +40,7 @@ class PostgresDatabase:
         self._shapes = shapes
         self._lists: dict[str, bytes] = {}
         """Texts of lists that have been asked for, and the names they are prepared under."""
+        self._prepared_size = 0
         self._is_closed = False
 
     def write(self, piece: Piece) -> "asyncio.Future[list[Answer]]":
@@ -85,8 +88,9 @@ class PostgresDatabase:
     def _name_of(self, text: str) -> bytes:
         """Under which name a list is prepared; none when there are too many kinds already."""
         name = self._lists.get(text, b"")
-        if not name and len(self._lists) < _MOST_PREPARED:
+        if not name and self._prepared_size < _MOST_PREPARED:
             name = self._lists[text] = b"list_%d" % len(self._lists)
+            self._prepared_size += len(text)
         return name
 
 
