@@ -195,6 +195,32 @@ async def test_a_page_tells_an_exact_total_by_task_states_and_causes(
         assert (page.total, page.total_is_exact) == (total, True), wanted
 
 
+async def test_a_total_of_all_but_a_few_is_exact_however_large(world: World) -> None:
+    task = await world.add_task()
+    await task.start_many(3, created_at=later(-10))
+    await task.start_many(TOTAL_LIMIT + 1, created_at=later(0))
+    await task.start_many(2, created_at=later(10))
+    await world.claim(task)
+    totals = {
+        RunFilter(created_from=later(-5)): TOTAL_LIMIT + 3,
+        RunFilter(task_id=task.id, created_before=later(5)): TOTAL_LIMIT + 4,
+        RunFilter(
+            states=(RunState.QUEUED, RunState.RUNNING),
+            created_from=later(-5),
+            created_before=later(5),
+        ): TOTAL_LIMIT + 1,
+        RunFilter(states=(RunState.QUEUED,), created_before=later(-5)): 2,
+        RunFilter(states=(RunState.RUNNING,), created_before=later(5)): 1,
+        RunFilter(created_from=later(20), created_before=later(-20)): 0,
+        RunFilter(created_from=later(5)): 2,
+        RunFilter(states=(RunState.FAILED,), created_from=later(-5)): 0,
+        RunFilter(states=(RunState.QUEUED,), causes=(Cause.RAISED,), created_from=later(5)): 0,
+    }
+    for wanted, total in totals.items():
+        page = await world.store.runs.page(ACME, wanted, None, 2)
+        assert (page.total, page.total_is_exact) == (total, True), wanted
+
+
 async def test_under_other_filters_totals_are_exact_up_to_the_limit(world: World) -> None:
     task = await world.add_task()
     await task.start_many(TOTAL_LIMIT)

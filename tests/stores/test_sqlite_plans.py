@@ -11,11 +11,11 @@ import runyard.stores.sqlite
 from runyard.model.ids import RunId, TaskId
 from runyard.model.states import RunState, Trigger
 from runyard.stores.base import Position, RunFilter
-from runyard.stores.filters import Listing, calls_of, listing_of, listings_of
+from runyard.stores.filters import Listing, calls_of, listing_of, listings_of, outside_of
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import list_text
 from tests.stores.builders import NOW
-from tests.stores.listings import COMBINED, LISTINGS, named
+from tests.stores.listings import COMBINED, LISTINGS, OF_TASK, named
 
 HERE = Path(runyard.stores.sqlite.__file__).parent
 QUERIES = load_queries("sqlite3", SHARED, HERE / "queries")
@@ -169,6 +169,20 @@ def test_what_no_index_has_together_is_sifted_along_one_or_another(
     # and the page.
     assert not any(step.startswith("SCAN runs") and "runs_running" not in step for step in sifted)
     assert sorts(sifted) <= 1 + 2 * ("runs_running" in ways[0])
+
+
+def test_what_was_created_outside_is_counted_along_the_same_indexes(
+    schema: apsw.Connection,
+) -> None:
+    wanted = RunFilter(task_id=TaskId(10), created_from=NOW, created_before=NOW)
+    listing = outside_of(wanted)
+    sql = list_text(QUERIES["count_outside"].sql, QUERIES["count_branch"].sql, listing)
+
+    steps = plan(schema, sql, ["company_id", "limit", "first_task", "last_task", *listing.values])
+
+    looked_at = [step for step in steps if re.search(r"\bruns\b", step)]
+    assert {found_index(step) for step in looked_at} == OF_TASK
+    assert all(step.startswith("SEARCH") for step in looked_at)
 
 
 @pytest.mark.parametrize("after", [None, Position(NOW, RunId(5))], ids=["first", "later"])

@@ -44,6 +44,7 @@ _WORKER = "worker_id"
 _BY_END, _CALLS_BY_END = "runs_by_end", "calls_by_end"
 _ONLY_QUEUED = "state + 0 = 3"
 """What runs stands in the same index, and is few."""
+_NOTHING = "1 = 1"
 _ENDED = "state >= 6"
 _HAS_END = "finished_at IS NOT NULL"
 
@@ -54,7 +55,7 @@ class Branch(msgspec.Struct, frozen=True):
     index: str
     condition: str
     """What the index can tell."""
-    rest: str = "1 = 1"
+    rest: str = _NOTHING
     """What has to be looked at row by row."""
     column: str = ""
     """If there are choices: the index's column whose every code is a range of its own."""
@@ -78,6 +79,11 @@ class Listing(msgspec.Struct, frozen=True):
     """The column whose newest come first."""
 
     @property
+    def all_fit(self) -> bool:
+        """Whether the indexes tell all that is asked for."""
+        return all(branch.rest == _NOTHING for branch in self.branches)
+
+    @property
     def passes_over(self) -> bool:
         """Whether what fits may be few among many."""
         return any(branch.passes_over for branch in self.branches)
@@ -95,6 +101,22 @@ def listings_of(wanted: RunFilter, after: Position | None = None) -> list[Listin
     compiler = _Compiler(wanted, after)
     order = "finished_at" if wanted.by_end else "created_at"
     return [Listing(way, compiler.values, order) for way in compiler.ways()]
+
+
+def outside_of(wanted: RunFilter) -> Listing:
+    """The runs that fit a filter but for the instants of their creation."""
+    older = msgspec.structs.replace(wanted, created_from=None, created_before=wanted.created_from)
+    newer = msgspec.structs.replace(wanted, created_before=None, created_from=wanted.created_before)
+    parts = []
+    if wanted.created_from is not None:
+        parts.append(listing_of(older))
+    if wanted.created_before is not None:
+        parts.append(listing_of(newer))
+    return Listing(
+        [branch for part in parts for branch in part.branches],
+        {name: value for part in parts for name, value in part.values.items()},
+        "created_at",
+    )
 
 
 def calls_of(wanted: RunFilter, after: Position | None = None) -> Listing:
@@ -249,7 +271,7 @@ class _Compiler:
                 looked_at.append(f"({at} + 0, id + 0) < (:after_at, :after_id)")
         passes_over = bool(keys) and any(each != _ONLY_QUEUED for each in looked_at)
         return Branch(
-            index, " AND ".join(told), " AND ".join(looked_at) or "1 = 1", passes_over=passes_over
+            index, " AND ".join(told), " AND ".join(looked_at) or _NOTHING, passes_over=passes_over
         )
 
     def _any_state(self) -> list[str]:

@@ -25,6 +25,7 @@ LONG_QUERIES = frozenset(
         "broken_runs",
         "bundles_in_use",
         "count_of_runs",
+        "count_outside",
         "digests_in_use",
         "few_runs",
         "gates_over_limit",

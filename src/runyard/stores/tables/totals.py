@@ -1,6 +1,7 @@
 """How many runs fit a filter, without looking at them all.
 
-By task, states and causes the answer stands in the kept counts, exact whatever its size. Under other
+By task, states and causes the answer stands in the kept counts, exact whatever its size. With instants
+of creation it is these, less what was created before or after, as long as that is little. Under other
 filters as many runs as the limit are looked at along one index, and then along another, until one
 comes to its end. What took long to count is remembered:
 
@@ -21,7 +22,7 @@ import msgspec
 from runyard.model.ids import CompanyId
 from runyard.stores.base import TOTAL_LIMIT, RunFilter
 from runyard.stores.codes import CAUSE_CODES, FIRST_FINAL_CODE, GONE_CODE, STATE_CODES
-from runyard.stores.filters import Listing, listings_of
+from runyard.stores.filters import Listing, listings_of, outside_of
 from runyard.stores.tables.pieces import Database, Row
 
 REMEMBERED_FOR = timedelta(minutes=1)
@@ -33,6 +34,10 @@ _KEPT = RunFilter()
 """A filter that asks for no more than task, states and causes equals this one in all else."""
 _KEPT_FIELDS = frozenset({"task_id", "states", "causes"})
 _OTHER_FIELDS = tuple(name for name in RunFilter.__struct_fields__ if name not in _KEPT_FIELDS)
+
+
+_CREATION_FIELDS = frozenset({"created_from", "created_before"})
+_LAST_ID = 2**63 - 1
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -76,7 +81,35 @@ class Totals:
                 mark = _mark(await self._kept(company, wanted), wanted)
                 if mark == known.mark:
                     return known.total
+        if _bounds_creation_alone(wanted):
+            total = await self._all_but_few(company, wanted)
+            if total is not None:
+                return total
         return await self._found(company, wanted, mark)
+
+    async def _all_but_few(self, company: CompanyId, wanted: RunFilter) -> Total | None:
+        """All that the kept counts know, but those created before or after, if these are few."""
+        begin, end = wanted.created_from, wanted.created_before
+        outside = outside_of(wanted)
+        if not outside.branches or (begin is not None and end is not None and begin >= end):
+            return Total(0, is_exact=True)
+        if not outside.all_fit:
+            return None
+        task = wanted.task_id
+        rows = await self._db.listed(
+            "count_outside",
+            "count_branch",
+            outside,
+            company_id=company,
+            first_task=0 if task is None else task,
+            last_task=_LAST_ID if task is None else task,
+            limit=WORTH_REMEMBERING,
+        )
+        others = int(rows[0][3]) if rows else 0
+        if others == WORTH_REMEMBERING:
+            return None
+        kept = sum(_fitting([row[:3] for row in rows], wanted))
+        return Total(kept - others, is_exact=True)
 
     async def _found(self, company: CompanyId, wanted: RunFilter, mark: Mark | None) -> Total:
         """What counting gives, remembered if it took long."""
@@ -125,6 +158,12 @@ def _fitting(rows: Iterable[Row], wanted: RunFilter) -> Iterable[int]:
             continue
         if (not states or state in states) and (not causes or cause in causes):
             yield int(count)
+
+
+def _bounds_creation_alone(wanted: RunFilter) -> bool:
+    """Whether the kept counts have all that is asked for but the instants of creation."""
+    others = (name for name in _OTHER_FIELDS if name not in _CREATION_FIELDS)
+    return all(getattr(wanted, name) == getattr(_KEPT, name) for name in others)
 
 
 def _is_settled(wanted: RunFilter) -> bool:

@@ -94,6 +94,14 @@ SELECT id, :order AS at, (:rest) AS fits FROM runs INDEXED BY :index WHERE :cond
 -- name: count_branch(index, condition, rest)
 SELECT (:rest) AS fits FROM runs INDEXED BY :index WHERE :condition;
 
+-- name: count_outside(branches, company_id, first_task, last_task, limit)
+-- Of the tasks between these two how many runs are in each state and with which cause, and how many are
+-- outside of what is asked for, up to the limit: in one look, so that one can be taken from the other.
+SELECT state, cause, sum(count), (SELECT count(*) FROM (:branches LIMIT :limit))
+  FROM run_counts
+ WHERE company_id = :company_id AND task_id >= :first_task AND task_id <= :last_task
+ GROUP BY state, cause;
+
 -- name: gate_count(company_id, gate_id)^
 SELECT (SELECT coalesce(sum(count), 0) FROM run_counts
          WHERE company_id = gates.company_id AND task_id = gates.task_id AND state = 3),
