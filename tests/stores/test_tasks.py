@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from runyard.model.ids import VersionId, encode_public_id
+from runyard.model.ids import ActorId, VersionId, encode_public_id
 from runyard.model.tasks import Gate, Policies, RetryPolicy
 from runyard.model.types import Field, Text
 from runyard.stores.base import TaskChange
@@ -70,6 +70,16 @@ async def test_a_version_keeps_its_whole_declaration(world: World) -> None:
     assert (version.task_id, version.company_id, version.created_at) == (task.id, ACME, later(5))
     numbers = [found.number for found in await world.store.tasks.versions(ACME, task.id)]
     assert numbers == [2, 1]
+
+
+async def test_a_version_keeps_who_has_deployed_it(world: World) -> None:
+    task = await world.add_task()
+    change = a_new_version(world, task)
+
+    assert await world.store.tasks.deploy(a_deploy([change], by=ActorId(77)))
+
+    newer, older = await world.store.tasks.versions(ACME, task.id)
+    assert (newer.deployed_by, older.deployed_by) == (77, None)
 
 
 async def test_a_new_version_moves_the_task_and_its_gate(world: World) -> None:

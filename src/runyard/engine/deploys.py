@@ -22,7 +22,7 @@ from runyard.model.errors import (
     NoWorker,
     TaskOwnedElsewhere,
 )
-from runyard.model.ids import GateId, TaskId, VersionId
+from runyard.model.ids import ActorId, GateId, TaskId, VersionId
 from runyard.model.tasks import Declaration, Task
 from runyard.stores.base import Deploy, TaskChange
 from runyard.telemetry import TASKS_DEPLOYED, emit
@@ -86,6 +86,7 @@ class Deploys:
         archive: AsyncIterator[bytes],
         *,
         take_over: bool = False,
+        by: ActorId | None = None,
         on_line: Callable[[str], None] = ignore_line,
     ) -> DeployReport:
         """Make versions of the tasks in this archive (zip), or change nothing at all.
@@ -102,7 +103,8 @@ class Deploys:
         declarations = await looking(company, digest, on_line)
         refuse_unfit(declarations)
         for _ in range(TRIES):
-            deploy = await self._plan(company, bundle_name, digest, size, declarations, take_over)
+            plan = await self._plan(company, bundle_name, digest, size, declarations, take_over)
+            deploy = msgspec.structs.replace(plan, by=by)
             if await self._store.tasks.deploy(deploy):
                 return await self._report(company, deploy)
         raise DeployedMeanwhile(f"company {company.slug!r} is being deployed to; try again")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from runyard.model.ids import CompanyId, GateId, TaskId, VersionId
+from runyard.model.ids import ActorId, CompanyId, GateId, TaskId, VersionId
 from runyard.model.types import Field
 
 LOWEST_PRIORITY = 99
@@ -97,6 +97,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the bundle, hex."""
     declaration: Declaration
     created_at: datetime
+    deployed_by: ActorId | None = None
+    """Who made it; None where that was not written down."""
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):

@@ -266,6 +266,8 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn: tuple[TaskId, ...]
     """No longer in the bundle: marked, never deleted."""
     at: datetime
+    by: ActorId | None = None
+    """Who deploys."""
 
 
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):

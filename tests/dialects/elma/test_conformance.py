@@ -3,17 +3,20 @@
 import hashlib
 import json
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from runyard.dialects.elma import shapes
-from runyard.model.ids import RunId
+from runyard.model.ids import ActorId, RunId
 from runyard.model.tasks import Policies
+from runyard.model.tokens import Role, TokenKind
 from tests.dialects.elma.conftest import (
     INPUTS,
     UNKNOWN,
     Place,
+    a_bundle_of_bytes,
     a_caller,
     an_intake,
     lines_of,
@@ -294,6 +297,21 @@ async def test_page_0_with_limit_0_lists_everything(place: Place) -> None:
     assert "groups" not in oldest
     assert len(newest["groups"]) == 1
     assert newest["active"] is True
+
+
+async def test_a_version_says_who_has_deployed_it(place: Place) -> None:
+    engine, company = place.server.engine, place.bpm.company
+    made = await engine.tokens.create(TokenKind.NATIVE, company, role=Role.DEVELOPER, name="ci")
+    place.worker.finds = [an_intake(fingerprint="2")]
+    await engine.deploys.deploy(company, "examples", a_bundle_of_bytes(), by=ActorId(made.token.id))
+
+    token = str((await place.bpm.task()).uuid)
+    [newer, older] = (await place.bpm.done("/repository/history", token=token))["process"]
+
+    assert newer["fullname"] == f"native token ...{made.token.last_characters} (ci)"
+    assert UUID(newer["useruuid"]).version == 5
+    assert "useruuid" not in older
+    assert "fullname" not in older
 
 
 # ---------------------------------------------------------------- 12

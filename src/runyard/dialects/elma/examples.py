@@ -65,6 +65,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
                 "hash": "0f1e2d3c4b5a69788796a5b4c3d2e1f00112233a",
                 "created": "2031-01-05T09:00:00Z",
                 "uploaded": "2031-01-06T10:30:00Z",
+                "useruuid": "99aa88bb-77cc-56dd-95ee-44ff33aa22bb",
+                "fullname": "grace@example.com",
                 "groups": [_GROUP],
             }
         ],

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from runyard.dialects.elma import shapes
 from runyard.dialects.elma.admission import admitted
 from runyard.dialects.elma.files import files_of, names_of
-from runyard.dialects.elma.names import version_uuid
+from runyard.dialects.elma.names import user_uuid, version_uuid
 from runyard.dialects.elma.options import Options
 from runyard.dialects.elma.tasks import Tasks, groups_of, task_by_token
 from runyard.dialects.elma.wire import OVER, NotOverYet, stamp
@@ -119,6 +119,7 @@ class Repository:
     async def _process(
         self, engine: Engine, company: Company, task: Task, version: Version
     ) -> shapes.Process:
+        by = version.deployed_by
         return shapes.Process(
             uuid=version_uuid(task, version.number),
             token=str(task.uuid),
@@ -128,6 +129,8 @@ class Repository:
             hash=await self._hash(engine, version.bundle_digest),
             created=stamp(task.created_at),
             uploaded=stamp(version.created_at),
+            useruuid=UNSET if by is None else user_uuid(company, by),
+            fullname=await engine.actors.name(by) or UNSET,
             groups=groups_of(company, version) or UNSET,
         )
 

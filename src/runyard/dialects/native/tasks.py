@@ -89,6 +89,7 @@ async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
         query.name,
         request.parts(request.house.limits.bundle),
         take_over=query.take_over,
+        by=request.actor,
     )
     return await _shown_report(request, report)
 
@@ -106,6 +107,7 @@ async def _deploy_events(
                 query.name,
                 request.parts(request.house.limits.bundle),
                 take_over=query.take_over,
+                by=request.actor,
                 on_line=lambda text: events.put_nowait(
                     ServerSentEvent("line", shapes.DeployLine(text=text))
                 ),

@@ -26,9 +26,11 @@ UPDATE tasks
 UPDATE gates SET run_limit = :run_limit, labels = :labels, withdrawn = 0
  WHERE id = :gate_id AND company_id = :company_id;
 
--- name: insert_version(version_id, company_id, task_id, number, bundle_digest, declaration, created_at)!
-INSERT INTO versions (id, company_id, task_id, number, bundle_digest, declaration, created_at)
-VALUES (:version_id, :company_id, :task_id, :number, :bundle_digest, :declaration, :created_at);
+-- name: insert_version(version_id, company_id, task_id, number, bundle_digest, declaration, created_at, deployed_by)!
+INSERT INTO versions (id, company_id, task_id, number, bundle_digest, declaration, created_at,
+                      deployed_by)
+VALUES (:version_id, :company_id, :task_id, :number, :bundle_digest, :declaration, :created_at,
+        :deployed_by);
 
 -- name: withdraw_task(task_id, company_id, at)!
 UPDATE tasks SET withdrawn_at = coalesce(withdrawn_at, :at)

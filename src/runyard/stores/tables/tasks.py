@@ -186,6 +186,7 @@ def _version_row(deploy: Deploy, change: TaskChange) -> Row:
         deploy.bundle_digest,
         _encode(change.declaration),
         micros(deploy.at),
+        deploy.by,
     )
 
 
@@ -226,6 +227,7 @@ def _version_from(row: Row) -> Version:
         bundle_digest=row[4],
         declaration=_decode_declaration(row[5]),
         created_at=instant(row[6]),
+        deployed_by=row[7],
     )
 
 
