@@ -55,9 +55,11 @@ check: venv ## format, lint, types, import rules and the shape of the source
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python -m pytest --quiet tests/architecture
 
-bench: venv ## measure the two corridors, then a full store beside a nearly empty one
+bench: venv ## measure the corridors, a full store, a dialect beside the native API, callbacks and files
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.scale
+	@$(BIN)/python -m benchmarks.task_queue
+	@$(BIN)/python -m benchmarks.outside
 
 torture: venv ## strike everything for MINUTES (10), then hold the history against the promises
 	@$(BIN)/python -m tests.faults.torture --minutes $(or $(MINUTES),10)

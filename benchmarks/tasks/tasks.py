@@ -2,7 +2,7 @@
 
 import time
 
-from runyard import task
+from runyard import log, task
 
 
 @task("noop")
@@ -20,3 +20,11 @@ def began() -> int:
 def add(a: float, b: float) -> float:
     """Add two numbers."""
     return a + b
+
+
+@task("tell")
+def tell(text: str) -> str:
+    """Log ten lines."""
+    for number in range(10):
+        log.info(f"line {number}: {text}")
+    return text

@@ -112,6 +112,8 @@ def test_a_value_that_does_not_fit_names_field_seen_and_allowed(
         (b'{"name":"a","extra":"\xff"}', "not UTF-8"),
         (b'{"name":"a","name":"b"}', "the name 'name' twice"),
         (b'{"name":"a","extra":{"x":[{"y":1,"y":2}]}}', "the name 'y' twice"),
+        (b'{"name":"a","extra":{"y":1,"y":"\\u003a"}}', "the name 'y' twice"),
+        (b'{"name":"a","extra":{"y":1,"y":"\\u003A"}}', "the name 'y' twice"),
         (b'{"name":"a","extra":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "too deeply"),
         (b'{"name":"a"} {}', "trailing"),
         (b"{'name':'a'}", "line 1, column 2"),

@@ -94,7 +94,7 @@ def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:
 
 def refuse_repeated_names(body: bytes) -> None:
     """Raise when any object of this well-formed JSON has a name twice: readers would disagree."""
-    if len(body) <= _SMALL and _has_a_name_for_each_colon(body):
+    if len(body) <= _SMALL and _ESCAPED_COLON not in body and _has_a_use_for_each_colon(body):
         return  # None was there twice: of those only one is kept.
     try:
         _STRICT.decode(body.decode())
@@ -114,24 +114,28 @@ def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
         raise MalformedBody(f"an object has the name {repeated[:_LONGEST_SEEN]!r} twice")
 
 
-def _has_a_name_for_each_colon(body: bytes) -> bool:
+def _has_a_use_for_each_colon(body: bytes) -> bool:
     try:
-        return body.count(b":") == _names_in(_decode_any(body))
+        return body.count(b":") == _colons_of(_decode_any(body))
     except (ValueError, RecursionError):
         return False
 
 
-def _names_in(value: Any) -> int:  # noqa: ANN401 - any JSON
-    """How many names the objects of a value have, all together."""
+def _colons_of(value: Any) -> int:  # noqa: ANN401 - any JSON
+    """How many names the objects of a value have, and colons its texts, all together."""
     if isinstance(value, dict):
-        return len(value) + sum(map(_names_in, value.values()))
+        return len(value) + sum(map(_colons_of, value.values()))
+    if isinstance(value, str):
+        return value.count(":")
     if isinstance(value, list):
-        return sum(map(_names_in, value))
+        return sum(map(_colons_of, value))
     return 0
 
 
 _SMALL = 4096
-"""Bytes of a body whose names are counted first, which is quick; few such bodies have colons in text."""
+"""Bytes of a body whose names are counted first, which is quick."""
+_ESCAPED_COLON = b"\\u003"
+"""Begins the one way to write a colon into a text that is not seen as one."""
 _decode_any = msgspec.json.Decoder().decode
 
 # Built once; the values that it builds are thrown away, only the names are looked at.

@@ -7,6 +7,7 @@ one decode, one call of the engine, one encode.
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ from runyard.dialects.elma.values import CTX, Inputs, Outputs
 from runyard.dialects.elma.wire import (
     NO_INSTANT,
     NOT_OVER,
+    OVER,
     CancelledTooLate,
     NotTheirs,
     number_of,
@@ -42,7 +44,7 @@ from runyard.model.errors import (
     RunNotFound,
     TaskNotFound,
 )
-from runyard.model.ids import VersionId
+from runyard.model.ids import RunId, VersionId
 from runyard.model.runs import Run
 from runyard.model.states import Cause, Trigger
 from runyard.model.tasks import Task, Version
@@ -56,6 +58,8 @@ from runyard.web.routing import Route
 DIALECT = "elma"
 TAG = "tasks"
 MOST_VERSIONS = 10_000
+MOST_KEPT, LONGEST_KEPT = 2_000, 16 * 1024
+"""Answers that are kept, and bytes of each."""
 _LONGEST_NOTE = 500
 _LARGEST_ID = 2**63
 _NOTHING = RunValues(input=b"{}", output=None, error=None)
@@ -68,6 +72,8 @@ class Tasks:
         self._options = options
         self._inputs: dict[tuple[VersionId, str], Inputs] = {}
         self._outputs: dict[VersionId, Outputs] = {}
+        self._over: dict[tuple[RunId, str | UnsetType], bytes] = {}
+        """Answers about tasks that are over, by who is told."""
 
     # ------------------------------------------------------------ create
 
@@ -220,9 +226,24 @@ class Tasks:
         run: Run,
         system: str | UnsetType,
     ) -> None:
-        values = await engine.runs.values(company, run.id) if run.is_final else _NOTHING
-        shown = await self._shown(engine, company, run, values, system)
-        await self._answer(send, number_of(shown.status), shown)
+        if not run.is_final:
+            shown = await self._shown(engine, company, run, _NOTHING, system)
+            await self._answer(send, number_of(shown.status), shown)
+            return
+        body = self._over.get((run.id, system))
+        if body is None:
+            values = await engine.runs.values(company, run.id)
+            shown = await self._shown(engine, company, run, values, system)
+            body = ENCODER.encode(shapes.TaskAnswer(status=OVER, task=shown))
+            self._keep(run.id, system, body)
+        await send_bytes(send, self._options.success_status(OVER), body)
+
+    def _keep(self, run: RunId, system: str | UnsetType, body: bytes) -> None:
+        """Callers ask again, and what is over stays as it is."""
+        if len(body) <= LONGEST_KEPT:
+            if len(self._over) >= MOST_KEPT:
+                self._over.clear()
+            self._over[run, system] = body
 
     async def _answer(self, send: Send, number: int, task: shapes.Task) -> None:
         body = ENCODER.encode(shapes.TaskAnswer(status=number, task=task))
@@ -348,6 +369,7 @@ async def task_by_token(engine: Engine, company: Company, field: str, token: str
     return task
 
 
+@lru_cache(maxsize=MOST_VERSIONS)
 def guid_from(field: str, text: str) -> str:
     """A GUID as it is usually written, from either case; raises InputRefused."""
     lowered = text.lower()
