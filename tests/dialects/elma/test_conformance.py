@@ -150,6 +150,17 @@ async def test_a_task_that_failed_says_why_in_the_last_line_of_its_log(place: Pl
     assert lines_of(task)[-1].startswith("[ERR] ")
 
 
+async def test_a_task_names_the_groups_of_its_process_once_it_is_queued(place: Place) -> None:
+    await place.deploy(an_intake(Policies(labels=("gpu", "office")), fingerprint="2"))
+    [process] = (await place.bpm.done("/repository/actual"))["process"]
+
+    task = await place.bpm.status(await place.bpm.create())
+
+    assert len(process["groups"]) == 2
+    assert task["groups"] == process["groups"]
+    assert task["status"] == "QUEUE"
+
+
 # ---------------------------------------------------------------- 4
 
 
