@@ -302,6 +302,8 @@ class Version(Shown, frozen=True, kw_only=True):
     policies: Policies
     requirements: tuple[str, ...]
     created_at: datetime
+    deployed_by: str | None = None
+    """Who made it, as far as that is known: a token or a user."""
 
 
 class VersionPage(Page, frozen=True, kw_only=True):

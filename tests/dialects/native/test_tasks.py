@@ -68,6 +68,7 @@ async def test_a_deploy_says_what_changed(place: Place) -> None:
         "Zip code": "withdrawn",
     }
     assert [version["number"] for version in versions["items"]] == [2, 1]
+    assert all(v["deployed_by"].startswith("native token ...") for v in versions["items"])
     assert [task["name"] for task in listed["items"]] == ["Report"]
     assert {task["name"] for task in everything["items"]} == {"Report", "Zip code"}
 

@@ -150,6 +150,7 @@ _VERSION: Json = {
     "bundle_digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     **{name: _TASK[name] for name in ("inputs", "outputs", "policies", "requirements")},
     "created_at": _AT,
+    "deployed_by": "native token ...4f1a (ci)",
 }
 
 _STARTED: Json = {"id": 1041, "public_id": "AZUPo1sAfEqLz0s9fWmQ3g", "state": "queued"}

@@ -43,8 +43,10 @@ async def list_versions(request: Request) -> shapes.VersionPage:
     query = request.query(shapes.PageQuery)
     versions = await request.engine.tasks.versions(request.company, await _task(request))
     part, following = part_of(versions, query, lambda version: version.id)
+    name = request.engine.actors.name
+    items = [wire.version_shape(version, await name(version.deployed_by)) for version in part]
     return shapes.VersionPage(
-        items=tuple(wire.version_shape(version) for version in part),
+        items=tuple(items),
         next=following,
         total=len(versions),
         total_is_exact=True,

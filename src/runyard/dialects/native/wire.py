@@ -85,8 +85,8 @@ def task_shape(task: Task, version: Version) -> shapes.Task:
     )
 
 
-def version_shape(version: Version) -> shapes.Version:
-    """A version."""
+def version_shape(version: Version, deployed_by: str | None) -> shapes.Version:
+    """A version; `deployed_by` names who made it."""
     declaration: Declaration = version.declaration
     return shapes.Version(
         id=version.id,
@@ -97,6 +97,7 @@ def version_shape(version: Version) -> shapes.Version:
         policies=declaration.policies,
         requirements=declaration.requirements,
         created_at=version.created_at,
+        deployed_by=deployed_by,
     )
 
 
