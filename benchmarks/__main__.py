@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from benchmarks import (
+    call_peers,
     calls,
     figures,
     machine,
@@ -87,6 +88,8 @@ def _measurements(effort: queues.Effort, only: list[str] | None) -> dict[System,
     }
     for system in (System.RUNYARD_SQLITE, System.RUNYARD_POSTGRES):
         everything[system] = partial(runyard_side.measure, system, effort)
+    for caller in call_peers.PEERS:
+        everything[caller.system] = partial(call_peers.measure, caller, effort)
     everything[System.CALLS] = partial(calls.measure, effort)
     everything[System.RUNYARD_TWO] = partial(two_servers.measure, effort)
     return {

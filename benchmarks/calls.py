@@ -1,9 +1,11 @@
 """Real-time calls beside the least that does the same job, in turns: same machine, same minutes.
 
 Native calls, fast and durable, and execute of the Automation Anywhere dialect: a valid token, typed
-input and output, the record kept. As many children on both sides.
+input and output, the record kept. The floor gets the same requests as execute, and has as many children.
 """
 
+import os
+import statistics
 import sys
 import tempfile
 import time
@@ -11,62 +13,62 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import machine, processes, queues, services, wrk
+from benchmarks import machine, many_allocations, processes, queues, services, wrk
+from benchmarks.call_peers import Metrics, note, seconds_of
 from benchmarks.calls_floor import CHILDREN
 from benchmarks.figures import Figure, Metric, System
 from benchmarks.runyard_side import COMPANY, RUNYARD, Server, serving
 
 TASK = "add"
-CONNECTIONS = 16
 _JSON = {"Content-Type": "application/json"}
-_BODY = b'{"a": 1.5, "b": 2.25}'
 _USER = "bench@example.com"
+_FLUSHES = 200
 
 
 def measure(effort: queues.Effort) -> list[Figure]:
     """Each kind of call alone and at 16 connections, in as many rounds as there are."""
     if not wrk.is_installed():
         raise services.ServiceMissing("wrk, which creates the load, is not installed")
-    seconds = max(2, round(4 * effort.scale))
+    seconds = seconds_of(effort)
     values: dict[Metric, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="runyard-bench-", dir=machine.DISK) as name:
         folder = Path(name)
         folder.chmod(0o711)
         with serving(folder, None) as server:
-            calls = _calls_of(server, folder / "data")
+            calls = calls_of(server, folder / "data")
             for _ in range(effort.rounds):
                 for metrics, request in calls.items():
-                    _note(values, metrics, request, seconds)
-                with processes.running(_floor_command(port := processes.free_port()), folder / "f"):
+                    note(values, metrics, request, seconds)
+                with processes.running(floor_command(port := processes.free_port()), folder / "f"):
                     processes.wait_until(lambda at=port: processes.is_listening(at), "it listens")
-                    request = wrk.Request(f"http://127.0.0.1:{port}/", "POST", _BODY, _JSON)
-                    _note(values, _FLOOR, request, seconds)
+                    note(values, _FLOOR, floor_request(port, calls[EXECUTE]), seconds)
+                values.setdefault(Metric.FLUSH_P50, []).append(_flush_p50(folder))
+            many_allocations.allocate(server, folder / "data")
+            for _ in range(effort.rounds):
+                many_allocations.note(values, server, seconds)
     return [Figure(System.CALLS, metric, found) for metric, found in values.items()]
 
 
 _FLOOR = (Metric.FLOOR_P50, Metric.FLOOR_P99, Metric.FLOOR_RATE)
-_FAST = (Metric.CALL_P50, Metric.CALL_P99, Metric.CALL_RATE)
-_DURABLE = (Metric.DURABLE_P50, Metric.DURABLE_P99, Metric.DURABLE_RATE)
-_EXECUTE = (Metric.EXECUTE_P50, Metric.EXECUTE_P99, Metric.EXECUTE_RATE)
-Metrics = tuple[Metric, Metric, Metric]
-"""The p50 of one connection, the p99 and the rate of 16."""
+FAST = (Metric.CALL_P50, Metric.CALL_P99, Metric.CALL_RATE)
+DURABLE = (Metric.DURABLE_P50, Metric.DURABLE_P99, Metric.DURABLE_RATE)
+EXECUTE = (Metric.EXECUTE_P50, Metric.EXECUTE_P99, Metric.EXECUTE_RATE)
 
 
-def _note(
-    values: dict[Metric, list[float]], metrics: Metrics, request: wrk.Request, seconds: int
-) -> None:
-    wrk.load(request, connections=CONNECTIONS, seconds=1)  # warm
-    alone = wrk.load(request, connections=1, seconds=seconds)
-    many = wrk.load(request, connections=CONNECTIONS, seconds=seconds)
-    for seen in (alone, many):
-        if seen.refused or seen.broken:
-            raise processes.ProgramFailed(f"{request.url}: {seen}")
-    found = (alone.p50_us / 1000, many.p99_us / 1000, many.rate)
-    for metric, value in zip(metrics, found, strict=True):
-        values.setdefault(metric, []).append(value)
+def _flush_p50(folder: Path) -> float:
+    """Milliseconds that this disk takes for 4 KB: no durable answer can be quicker than one flush."""
+    took = []
+    with (folder / "flushed").open("wb", buffering=0) as file:
+        for _ in range(_FLUSHES):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
 
 
-def _calls_of(server: Server, data: Path) -> dict[Metrics, wrk.Request]:
+def calls_of(server: Server, data: Path) -> dict[Metrics, wrk.Request]:
+    """Keep the task warm; the request of each kind of call."""
     api = server.api
     path = f"/runyard/v1/companies/{COMPANY}/tasks/{TASK}"
     options = {"limit": CHILDREN, "overflow": "wait", "wait": "PT30S"}
@@ -74,8 +76,8 @@ def _calls_of(server: Server, data: Path) -> dict[Metrics, wrk.Request]:
     processes.wait_until(
         lambda: bool(api.get(f"{path}/allocation", dict[str, object])["children"]), "it is warm"
     )
-    native = f'{{"input": {_BODY.decode()}}}'.encode()
-    durable = f'{{"input": {_BODY.decode()}, "durable": true}}'.encode()
+    native = b'{"input": {"a": 1.5, "b": 2.25}}'
+    durable = b'{"input": {"a": 1.5, "b": 2.25}, "durable": true}'
     url = f"{api.address}{path}/call"
     execute, token = _access(server, data)
     typed = (
@@ -83,10 +85,16 @@ def _calls_of(server: Server, data: Path) -> dict[Metrics, wrk.Request]:
         b'"b": {"type": "NUMBER", "number": "2.25"}}}'
     )
     return {
-        _FAST: wrk.Request(url, "POST", native, api.headers),
-        _DURABLE: wrk.Request(url, "POST", durable, api.headers),
-        _EXECUTE: wrk.Request(execute, "POST", typed, {**_JSON, "X-Authorization": token}),
+        FAST: wrk.Request(url, "POST", native, api.headers),
+        DURABLE: wrk.Request(url, "POST", durable, api.headers),
+        EXECUTE: wrk.Request(execute, "POST", typed, {**_JSON, "X-Authorization": token}),
     }
+
+
+def floor_request(port: int, execute: wrk.Request) -> wrk.Request:
+    """The request of `execute`, sent to the floor."""
+    path = "/" + execute.url.split("/", 3)[3]
+    return wrk.Request(f"http://127.0.0.1:{port}{path}", "POST", execute.body, execute.headers)
 
 
 def _access(server: Server, data: Path) -> tuple[str, str]:
@@ -107,7 +115,8 @@ def _access(server: Server, data: Path) -> tuple[str, str]:
     return details["url"], details["headers"]["X-Authorization"]
 
 
-def _floor_command(port: int) -> list[str]:
+def floor_command(port: int) -> list[str]:
+    """The floor on a port."""
     return [
         *(sys.executable, "-m", "uvicorn", "benchmarks.calls_floor:answer"),
         *("--port", str(port), "--loop", "uvloop", "--http", "httptools"),

@@ -1,7 +1,8 @@
 """The least that answers a call: decode, one round trip to a warm process with one call in flight, answer.
 
-An ASGI application for uvicorn. Its children are forked before the loop runs; a call takes one that is
-idle, so no more execute at once than there are children, as with an allocation.
+An ASGI application for uvicorn, which gets the same requests as `execute` and gives the same answers, but
+looks at no token, checks no value, and keeps nothing. Its children are forked before the loop runs; a call
+takes one that is idle, so no more execute at once than there are children, as with an allocation.
 """
 
 import asyncio
@@ -21,17 +22,28 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class _Number(msgspec.Struct):
+    type: str
+    number: str
+
+
+class _Numbers(msgspec.Struct):
+    a: _Number
+    b: _Number
+
+
 class _Asked(msgspec.Struct):
-    a: float
-    b: float
+    """The very body that `execute` gets."""
+
+    numbers: _Numbers = msgspec.field(name="botInput")
 
 
 def _serve(connection: socket.socket) -> None:
     """A child: add what comes, for ever."""
-    decode, encode = msgspec.msgpack.Decoder(_Asked).decode, msgspec.msgpack.Encoder().encode
+    decode, encode = msgspec.msgpack.Decoder(_Numbers).decode, msgspec.msgpack.Encoder().encode
     while head := connection.recv(4, socket.MSG_WAITALL):
         asked = decode(connection.recv(_HEAD.unpack(head)[0], socket.MSG_WAITALL))
-        answer = encode({"result": asked.a + asked.b})
+        answer = encode({"result": float(asked.a.number) + float(asked.b.number)})
         connection.sendall(_HEAD.pack(len(answer)) + answer)
     os._exit(0)
 
@@ -97,9 +109,10 @@ async def answer(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         body += message["body"]
     asked = _decode(body)
     child = await _idle.get()
-    result = _decode_answer(await child.ask(_encode_question(asked)))
+    result = _decode_answer(await child.ask(_encode_question(asked.numbers)))
     _idle.put_nowait(child)
-    out = _encode(result)
+    outputs = {name: {"type": "NUMBER", "number": str(value)} for name, value in result.items()}
+    out = _encode({"hotBotResult": {"botOutput": outputs}})
     headers = [_JSON, (b"content-length", b"%d" % len(out))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": out})

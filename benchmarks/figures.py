@@ -16,6 +16,9 @@ class System(StrEnum):
     PROCRASTINATE = "Procrastinate + PostgreSQL"
     RUNYARD_SQLITE = "Runyard, SQLite"
     RUNYARD_POSTGRES = "Runyard, PostgreSQL"
+    NODE_RED = "Node-RED"
+    BENTOML = "BentoML"
+    FASTAPI_CELERY = "FastAPI + Celery + Redis"
     CALLS = "Runyard, real-time calls, SQLite"
     RUNYARD_TWO = "Runyard, two servers and two workers, PostgreSQL"
 
@@ -30,6 +33,12 @@ class Metric(StrEnum):
     ALONE_BATCHED = "the same with one server: created 100 at a time [1/s]"
     PICKUP_P50 = "pick-up p50 [ms]"
     PICKUP_P99 = "pick-up p99 [ms]"
+    PEER_P50 = "call: over HTTP, alone, p50 [ms]"
+    PEER_P99 = "call: over HTTP, at 16 connections, p99 [ms]"
+    PEER_RATE = "call: over HTTP, at 16 connections [1/s]"
+    FLUSH_P50 = "4 KB written and flushed to the disk, p50 [ms]"
+    QUIET_P50 = "call: native, alone, 50 allocations and nothing else, p50 [ms]"
+    BESIDE_P50 = "call: native, alone, while a slow task is called 16 at a time, p50 [ms]"
     FLOOR_P50 = "call: the floor alone, p50 [ms]"
     FLOOR_P99 = "call: the floor at 16 connections, p99 [ms]"
     FLOOR_RATE = "call: the floor at 16 connections [1/s]"
@@ -145,6 +154,11 @@ TARGETS = (
     Target(_CALLS, Metric.CALL_P50, 1.5, (Reference(_CALLS, Metric.FLOOR_P50),)),
     Target(_CALLS, Metric.CALL_RATE, 0.7, (Reference(_CALLS, Metric.FLOOR_RATE),)),
     Target(_CALLS, Metric.DURABLE_P50, 4, (Reference(_CALLS, Metric.FLOOR_P50),)),
+    Target(_CALLS, Metric.BESIDE_P50, 1.5, (Reference(_CALLS, Metric.QUIET_P50),)),
+    Target(_CALLS, Metric.EXECUTE_P50, 0.5, (Reference(System.NODE_RED, Metric.PEER_P50),)),
+    Target(_CALLS, Metric.EXECUTE_RATE, 4, (Reference(System.NODE_RED, Metric.PEER_RATE),)),
+    Target(_CALLS, Metric.EXECUTE_RATE, 10, (Reference(System.BENTOML, Metric.PEER_RATE),)),
+    Target(_CALLS, Metric.EXECUTE_RATE, 10, (Reference(System.FASTAPI_CELERY, Metric.PEER_RATE),)),
     Target(
         _LITE,
         Metric.PICKUP_P50,
@@ -169,6 +183,7 @@ _TIMES = frozenset(
         Metric.DURABLE_P50,
         Metric.EXECUTE_P50,
         Metric.EXECUTE_P99,
+        Metric.BESIDE_P50,
     }
 )
 
