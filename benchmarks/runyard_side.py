@@ -122,11 +122,18 @@ def serving(folder: Path, database: services.Postgres | None) -> Iterator[Server
             )
         except processes.ProgramFailed as failed:
             raise processes.ProgramFailed(f"{failed}: {log.read_text()[-1500:]}") from failed
-        api = Api(port, token.read_text().strip())
-        api.post("/runyard/v1/companies", {"slug": COMPANY}, dict[str, object])
-        processes.run([RUNYARD, "deploy", TASKS, "--company", COMPANY, "--data", data])
-        counter = database.next_transaction if database else CommitCounter(data)
-        yield Server(api, program.pid, counter)
+        server = deployed(data, port, program.pid)
+        if database:
+            server = msgspec.structs.replace(server, count_writes=database.next_transaction)
+        yield server
+
+
+def deployed(data: Path, port: int, process: int = 0) -> Server:
+    """A server that answers there, once it has the benchmark's company and tasks."""
+    api = Api(port, (data / "admin.token").read_text().strip())
+    api.post("/runyard/v1/companies", {"slug": COMPANY}, dict[str, object])
+    processes.run([RUNYARD, "deploy", TASKS, "--company", COMPANY, "--data", data])
+    return Server(api, process, CommitCounter(data))
 
 
 def measure(system: System, effort: queues.Effort) -> list[Figure]:

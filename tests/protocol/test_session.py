@@ -1,13 +1,14 @@
 """Two sessions joined, over a connection that drops, doubles and mixes up what it carries."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runyard.model.ids import CompanyId, RunId, SessionId
+from runyard.model.ids import CompanyId, RunId, SessionId, VersionId
+from runyard.model.runs import Outcome
 from runyard.protocol import frames
 from runyard.protocol.codec import ProtocolViolation
 from runyard.protocol.memory import memory_pair
@@ -351,3 +352,31 @@ def test_an_end_is_never_entered_while_it_is_at_work():
         soon.pop(0)()
 
     assert deepest == 1
+
+
+def test_the_end_of_a_call_arrives_at_once_unless_something_was_said_before_it():
+    soon = []
+    worker, server = memory_pair(soon.append)
+    heard = []
+    server.listen(heard.extend, lambda detail: None)
+    while soon:
+        soon.pop(0)()
+    first, second = (
+        frames.CallEnded(
+            run_id=RunId(number),
+            version_id=VersionId(1),
+            outcome=Outcome.RETURNED,
+            finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        for number in (1, 2)
+    )
+
+    worker.send(first)
+
+    assert heard == [first]
+    worker.send(frames.Capacity(1))
+    worker.send(second)
+    assert heard == [first]
+    while soon:
+        soon.pop(0)()
+    assert heard == [first, frames.Capacity(1), second]

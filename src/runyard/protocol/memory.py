@@ -4,14 +4,15 @@ Nothing is encoded and nothing copied. What the worker sends in one turn of the 
 the server as one list, in the next turn, so a burst of reports costs one hop. What the server
 sends reaches the worker at once: a claimed run leaves for its child before the server does
 anything else. That is safe because the server is only ever entered by the loop, never out of the
-worker's code; so neither end is entered while it is at work. The loop itself is handed in
-(`call_soon`), because nothing here may know of one.
+worker's code; so neither end is entered while it is at work. The end of a call is the exception: somebody
+waits for it, and the server does no more than to wake that one, so it arrives at once too unless something
+else was said before it. The loop itself is handed in (`call_soon`), because nothing here may know of one.
 """
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from runyard.protocol.frames import FromServer, FromWorker
+from runyard.protocol.frames import CallEnded, Frame, FromServer, FromWorker
 
 Sent = TypeVar("Sent")
 Heard = TypeVar("Heard")
@@ -22,9 +23,10 @@ CallSoon = Callable[[Callable[[], None]], object]
 class MemoryEnd(Generic[Sent, Heard]):
     """One end of a pair. Frames sent before the other end listens are kept for it."""
 
-    def __init__(self, call_soon: CallSoon, *, delivers_at_once: bool) -> None:
+    def __init__(self, call_soon: CallSoon, urgent: type[Frame]) -> None:
+        """`urgent`: what is delivered at once; of all others the loop's next turn is soon enough."""
         self._call_soon = call_soon
-        self._delivers_at_once = delivers_at_once
+        self._urgent = urgent
         self._peer: MemoryEnd[Heard, Sent] | None = None
         self._inbox: list[Heard] = []
         self._receive: Callable[[list[Heard]], None] | None = None
@@ -46,7 +48,7 @@ class MemoryEnd(Generic[Sent, Heard]):
         peer._inbox.append(frame)  # noqa: SLF001 - the two ends are one thing
         if peer._delivering:  # noqa: SLF001
             return
-        if self._delivers_at_once and peer._receive is not None:  # noqa: SLF001
+        if isinstance(frame, self._urgent) and peer._receive is not None:  # noqa: SLF001
             peer._deliver()  # noqa: SLF001
         else:
             peer._wake()  # noqa: SLF001
@@ -88,8 +90,8 @@ ServerEnd = MemoryEnd[FromServer, FromWorker]
 
 def memory_pair(call_soon: CallSoon) -> tuple[WorkerEnd, ServerEnd]:
     """The two ends of a conversation within one event loop."""
-    worker = WorkerEnd(call_soon, delivers_at_once=False)
-    server = ServerEnd(call_soon, delivers_at_once=True)
+    worker = WorkerEnd(call_soon, urgent=CallEnded)
+    server = ServerEnd(call_soon, urgent=Frame)
     worker._peer = server  # noqa: SLF001
     server._peer = worker  # noqa: SLF001
     return worker, server

@@ -5,8 +5,6 @@ the types that the serving version declares, and handed to the engine as JSON of
 """
 
 from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
-from uuid import UUID
 
 from runyard.dialects.automation_anywhere import shapes
 from runyard.dialects.automation_anywhere.admission import token_in
@@ -21,6 +19,7 @@ from runyard.dialects.automation_anywhere.wire import (
 from runyard.dialects.automation_anywhere.writing import Link, Outputs
 from runyard.engine.calls import Spilled
 from runyard.engine.engine import Engine
+from runyard.engine.tickets import Guest
 from runyard.model.companies import Company
 from runyard.model.errors import AllocationNotFound, FieldProblem, InputRefused, KeptElsewhere
 from runyard.model.ids import VersionId
@@ -40,6 +39,7 @@ from runyard.web.validation import struct_from_json
 
 LARGEST_BODY = 4 * 1024 * 1024
 MOST_VERSIONS = 10_000
+MOST_ADMISSIONS = 1_000
 INPUT = "botInput"
 _TIMED_OUT = "the task took longer than it may in real time; its process was ended"
 
@@ -59,6 +59,9 @@ class Executor:
 
     def __init__(self) -> None:
         self._values: dict[VersionId, Values] = {}
+        self._admissions: dict[tuple[str, str, str], tuple[Guest, Company]] = {}
+        """Who may execute what, by token, task and tenant: as long as guest and company are the same
+        objects, nothing about them has changed."""
 
     async def execute(
         self,
@@ -76,7 +79,7 @@ class Executor:
         """
         engine = house.engine
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        company = await _admitted(engine, headers, params)
+        company = await self._admitted(engine, headers, params)
         house.refuse_while_stopping()
         body = await read_body(headers, receive, LARGEST_BODY)
         asked = _asked(headers, body)
@@ -93,6 +96,23 @@ class Executor:
         output = values.outputs.write(returned, file_links(house, company))
         answer = ENCODER.encode({"hotBotResult": {"botOutput": output}})
         await send_bytes(send, 200, answer, extra=[(b"x-execution-id", b"%d" % record.id)])
+
+    async def _admitted(
+        self, engine: Engine, headers: Mapping[bytes, bytes], params: Mapping[str, str]
+    ) -> Company:
+        """The company in which the caller may call this task; raises Unauthenticated, TokenMismatch,
+        Forbidden.
+        """
+        token, bot, tenant = token_in(headers), params["botId"], params["tenant"]
+        guest = engine.tickets.recall(token) or await engine.tickets.authenticate(token)
+        company = await engine.directory.company_by_id(guest.company.id)
+        known = self._admissions.get((token, bot, tenant))
+        if known is None or known[0] is not guest or known[1] is not company:
+            _demand_call(guest, company, bot, tenant)
+            if len(self._admissions) >= MOST_ADMISSIONS:
+                self._admissions.clear()
+            self._admissions[token, bot, tenant] = (guest, company)
+        return company
 
     async def _serving(self, engine: Engine, task: Task) -> Values:
         """How values of the version that serves now are read and written."""
@@ -129,29 +149,15 @@ class Executor:
         )
 
 
-async def _admitted(
-    engine: Engine, headers: Mapping[bytes, bytes], params: Mapping[str, str]
-) -> Company:
-    """The company in which the caller may call this task; raises Unauthenticated, TokenMismatch,
-    Forbidden.
-    """
-    token = token_in(headers)
-    guest = engine.tickets.recall(token) or await engine.tickets.authenticate(token)
-    company = await engine.directory.company_by_id(guest.company.id)
-    bot = params["botId"]
+def _demand_call(guest: Guest, company: Company, bot: str, tenant: str) -> None:
+    """Raise unless this token calls this task of this tenant."""
     if not bot.isdigit():
         raise RouteNotFound
     if guest.task_id is not None and str(guest.task_id) != bot:
         raise TokenMismatch
-    if params["tenant"] != _written(company.uuid):
+    if tenant != str(company.uuid):
         raise TokenMismatch
     demand(Permission.OPERATE, guest.user, company)
-    return company
-
-
-@lru_cache(maxsize=1_000)
-def _written(uuid: UUID) -> str:
-    return str(uuid)
 
 
 def _asked(headers: Mapping[bytes, bytes], body: bytes) -> Mapping[str, object]:
