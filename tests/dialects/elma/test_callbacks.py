@@ -20,11 +20,8 @@ SETTINGS = {"allow_outbound": ["127.0.0.1"]}
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other soon, and nobody is waited for long."""
+    """Tries follow each other soon."""
     monkeypatch.setattr(couriers, "FIRST_PAUSES", (timedelta(milliseconds=20),) * 4)
-    short = timedelta(milliseconds=300)
-    limits = msgspec.structs.replace(couriers.LIMITS, connect=short, pause=short, total=short)
-    monkeypatch.setattr(couriers, "LIMITS", limits)
 
 
 async def well(exchange: Exchange) -> None:
@@ -99,6 +96,9 @@ async def test_a_receiver_that_never_answers_is_given_up_after_a_while(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(couriers, "MOST_TRIES", 2)
+    short = timedelta(milliseconds=300)
+    limits = msgspec.structs.replace(couriers.LIMITS, pause=short, total=short)
+    monkeypatch.setattr(couriers, "LIMITS", limits)
 
     async def silent(exchange: Exchange) -> None:
         await asyncio.Event().wait()
