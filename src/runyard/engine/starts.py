@@ -101,6 +101,8 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[StartedRun, ...]
     repeated: bool
     """The idempotency key was known: these are the runs of the first request."""
+    at: datetime | None = None
+    """When they were made; None when they are those of an earlier request."""
 
 
 class Starts:
@@ -324,6 +326,7 @@ class Starts:
                 StartedRun(run.id, encode_public_id(run.public_id), run.state) for run in runs
             ),
             repeated=False,
+            at=runs[0].created_at,
         )
 
     async def _repeated(

@@ -121,6 +121,7 @@ async def test_the_answer_to_create_has_exactly_eight_members(place: Place) -> N
     assert (created["priority"], created["status"]) == ("MEDIUM", "PREPARE")
     assert created["metrics"] == {}
     assert created["created"].endswith("Z")
+    assert (await place.bpm.status(created["id"]))["created"] == created["created"]
 
 
 async def test_the_number_in_the_body_releases_a_caller_at_the_end_only(place: Place) -> None:

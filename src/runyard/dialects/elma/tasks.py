@@ -99,22 +99,22 @@ class Tasks:
         task = await task_by_token(engine, company, "task.process", wanted.process)
         start = await self._start_request(engine, visit, task)
         try:
-            [run] = (await engine.starts.start(company, [start])).runs
+            started = await engine.starts.start(company, [start])
         except InputRefused as refused:
             raise InputRefused([_placed(problem) for problem in refused.problems]) from None
         except Overloaded as refused_now:
             house.pressure.note(refused_now, engine.clock.monotonic())
             raise
-        now = stamp(engine.clock.now())
+        at = stamp(started.at or engine.clock.now())
         created = shapes.Task(
-            id=run.id,
+            id=started.runs[0].id,
             process=str(task.uuid),
             system=visit.system_uuid,
             priority=priority_word(priority_from(wanted.priority)),
             status="PREPARE",
             metrics=shapes.Metrics(),
-            created=now,
-            updated=now,
+            created=at,
+            updated=at,
         )
         await self._answer(send, NOT_OVER, created)
 
