@@ -64,6 +64,22 @@ async def test_the_content_type_does_not_matter(place: Place) -> None:
         assert answer.json()["status"] == 201, content_type
 
 
+async def test_large_bodies_are_looked_at_closely_only_for_systems_that_may_call(
+    place: Place,
+) -> None:
+    filler = " " * 100_000
+    twice = f'{{"auth_tkn":"%s","a":1,"a":2{filler}}}'
+
+    number, _ = await raw(place, STATUS, (twice % UNKNOWN).encode())
+    assert number == 401
+    number, reason = await raw(place, STATUS, (twice % place.bpm.uuid).encode())
+    assert (number, reason) == (400, "an object has the name 'a' twice")
+    number, reason = await raw(place, STATUS, f"{{{filler}".encode())
+    assert (number, reason[:23]) == (400, "the JSON ends too early")
+    number, reason = await raw(place, STATUS, f"{{\u00a0{filler}}}".encode())
+    assert "an invisible U+00A0 NO-BREAK SPACE" in reason
+
+
 async def test_a_body_beyond_the_limit_is_too_large(place: Place) -> None:
     number, reason = await raw(place, STATUS, b" " * (1024 * 1024 + 1))
 

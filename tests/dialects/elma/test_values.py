@@ -396,6 +396,23 @@ def test_no_break_spaces_are_spaces_outside_of_texts_only() -> None:
     assert struct_from(body, Body).a == 'x\u00a0"\u00a0y'
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "\u00a0".encode() + b'"' + rb"\"" * 30_000,
+        "\u00a0".encode() + rb"\"" * 30_000,
+        "\u00a0".encode() + b'"' * 60_001,
+        "\u00a0".encode() * 30_000,
+        "\u00a0".encode() * 3_000_000,
+    ],
+    ids=["a text that nothing ends", "escaped quotes", "quotes", "spaces", "too many spaces"],
+)
+def test_a_body_is_gone_through_once(body: bytes) -> None:
+    # Each quote was taken for the beginning of a text: this would take minutes.
+    with pytest.raises((MalformedBody, InputRefused)):
+        struct_from(body, Body)
+
+
 def test_other_invisible_characters_are_named() -> None:
     with pytest.raises(MalformedBody, match=r"line 1, column 2: an invisible U\+200B"):
         struct_from('{\u200b"a":"x"}'.encode(), Body)

@@ -3,12 +3,13 @@
 Whoever is not let in learns nothing about the rest of what was sent, not even that it is wrong.
 """
 
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 
 from runyard.dialects.elma.shapes import Asked
-from runyard.dialects.elma.texts import struct_from
+from runyard.dialects.elma.texts import SMALL, struct_from
 from runyard.engine.engine import Engine
 from runyard.model.companies import Company
 from runyard.model.errors import InputRefused
@@ -39,6 +40,9 @@ class _Caller(msgspec.Struct):
     auth_tkn: object = None
 
 
+_decode_caller = msgspec.json.Decoder(_Caller).decode
+
+
 async def admitted(
     house: House, scope: Scope, receive: Receive, shape: type[A], limit: int = 0
 ) -> Visit[A]:
@@ -49,6 +53,9 @@ async def admitted(
     body = await read_body(dict(scope["headers"]), receive, limit or house.limits.body)
     client = scope.get("client")
     address = str(client[0]) if client else ""
+    if len(body) > SMALL:
+        with suppress(msgspec.DecodeError, RecursionError):  # told below, with its place
+            await _known(house.engine, _decode_caller(body).auth_tkn, address)
     try:
         asked = struct_from(body, shape)
     except InputRefused:

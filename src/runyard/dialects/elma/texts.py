@@ -14,10 +14,14 @@ from runyard.model.errors import FieldProblem, InputRefused
 from runyard.web.errors import MalformedBody
 from runyard.web.validation import members_from_json, struct_from_json
 
+SMALL = 64 * 1024
+"""Bytes of a body that anybody may have looked at closely, before it is known who sends it."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 _NO_BREAK_SPACE = "\u00a0".encode()
-_TEXT_OR_SPACE = re.compile(rb'"(?:[^"\\]|\\.)*"|' + _NO_BREAK_SPACE, re.DOTALL)
+# Possessive, and content with a text that nothing ends: a body is gone through once, whatever it is.
+_TEXT_OR_SPACE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|' + _NO_BREAK_SPACE, re.DOTALL)
 _LONGEST_SEEN = 80
 
 
@@ -56,5 +60,7 @@ def _members(raw: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _spaced(body: bytes) -> bytes:
-    """The body with no-break spaces outside of its texts as spaces."""
+    """The body with no-break spaces outside of its texts as spaces; only what people may have pasted."""
+    if len(body) > SMALL:
+        return body
     return _TEXT_OR_SPACE.sub(lambda found: b" " if found[0] == _NO_BREAK_SPACE else found[0], body)
