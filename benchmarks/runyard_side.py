@@ -28,6 +28,9 @@ _MANY_CPU = (Metric.MANY_CPU_SERVER, Metric.MANY_CPU_WRITER, Metric.MANY_CPU_CHI
 OTHER_ENDS = ("failed", "cancelled")
 
 
+_KEPT_ALIVE_SECONDS = 60
+"""The server closes a connection that says nothing for a little longer."""
+
 T = TypeVar("T")
 
 
@@ -57,8 +60,13 @@ class Api:
         self.address = f"http://127.0.0.1:{port}"
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._port = port
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used_at = time.monotonic()
 
     def get(self, path: str, shape: type[T]) -> T:
         """The resource, read into a shape."""
@@ -73,6 +81,10 @@ class Api:
         return msgspec.json.decode(self._ask("PUT", path, body), type=shape)
 
     def _ask(self, method: str, path: str, body: object) -> bytes:
+        if time.monotonic() - self._used_at > _KEPT_ALIVE_SECONDS:
+            self._socket.close()
+            self._connect()
+        self._used_at = time.monotonic()
         encoded = msgspec.json.encode(body) if body is not None else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._head}"
         # One packet: the standard client sends head and body apart, which a pick-up time would show.
