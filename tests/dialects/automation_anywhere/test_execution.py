@@ -346,6 +346,64 @@ async def test_the_call_beyond_the_limit_is_refused_at_once(room: Room) -> None:
     assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200, 200]
 
 
+async def test_of_one_call_too_many_exactly_one_is_refused(room: Room) -> None:
+    """All are sent at once: whichever comes last is refused at once, the others finish."""
+    limit = 3
+    await room.allocate("Sleep", limit)
+    url, token = await room.access("Sleep")
+
+    async def called() -> tuple[httpx.Response, float]:
+        begun = time.monotonic()
+        answer = await room.send("POST", url, {"botInput": {"seconds": 2}}, token)
+        return answer, time.monotonic() - begun
+
+    answers = await asyncio.gather(*(called() for _ in range(limit + 1)))
+
+    statuses = sorted(answer.status_code for answer, _ in answers)
+    assert statuses == [200] * limit + [429]
+    [(refusal, took)] = [each for each in answers if each[0].status_code == 429]
+    refused(refusal, 429, "hotbot.concurrency.exceeded")
+    assert took < 1.5, "it waited for nobody"
+
+
+async def test_a_refusal_beyond_the_limit_takes_less_than_a_tenth_of_a_second(room: Room) -> None:
+    await room.allocate("Sleep")
+    url, token = await room.access("Sleep")
+    long = asyncio.ensure_future(room.send("POST", url, {"botInput": {"seconds": 3}}, token))
+    await room.in_flight("Sleep", 1)
+
+    took = []
+    while len(took) < 10:
+        begun = time.monotonic()
+        answer = await room.send("POST", url, {"botInput": {"seconds": 0}}, token)
+        took.append(time.monotonic() - begun)
+        refused(answer, 429, "hotbot.concurrency.exceeded")
+
+    assert min(took) < 0.1
+    assert (await long).status_code == 200
+
+
+async def test_a_call_of_more_than_a_minute_is_ended_its_child_replaced_its_row_kept(
+    room: Room,
+) -> None:
+    """The deadline is shortened, so that nobody waits for a minute."""
+    await room.allocate("Sleep", 1)
+    await _with(room, "Sleep", deadline=timedelta(seconds=1))
+    before = await room.execute("Sleep", {"botInput": {"seconds": 0}})
+
+    late = await room.execute("Sleep", {"botInput": {"seconds": 61}})
+    after = await room.execute("Sleep", {"botInput": {"seconds": 0}})
+
+    refused(late, 500, "hotbot.timed.out")
+    row = await room.ok("GET", f"/v3/activity/execution/{late.headers['x-execution-id']}")
+    assert (row["status"], row["activityType"]) == ("RUN_TIMED_OUT", "API_TASK")
+    pids = [
+        answer.json()["hotBotResult"]["botOutput"]["result"]["string"] for answer in (before, after)
+    ]
+    assert pids[0] != pids[1]
+    await _with(room, "Sleep")
+
+
 async def test_what_takes_too_long_is_ended_and_replaced(room: Room) -> None:
     await room.allocate("Sleep", 1)
     await _with(room, "Sleep", deadline=timedelta(seconds=1))
