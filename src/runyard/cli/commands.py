@@ -69,6 +69,7 @@ ACCESS = (
     Command("user", "runyard.cli.users:app", "Users, who sign in to the console."),
     Command("token", "runyard.cli.tokens:app", "Tokens, which programs present."),
     Command("system", "runyard.cli.systems:app", "Systems, which call in by a UUID."),
+    Command("audit", "runyard.cli.audit:app", "Who has changed what, or signed in."),
 )
 GROUPS = (("Server", SERVER), ("Work", WORK), ("Access", ACCESS))
 COMMANDS = (*SERVER, *WORK, *ACCESS)

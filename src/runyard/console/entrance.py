@@ -40,7 +40,10 @@ async def sign_in(request: Request, form: Form) -> Response:
     try:
         new = await request.engine.logins.sign_in(email, form.secret("password"), origin(request))
     except (Unauthenticated, TooManyLogins) as error:
+        request.note("sign_in", error.detail, email)
         return await _login_page(request, error=error, email=email[:254], after=after)
+    request.admit_visit(new.visit, None)
+    request.note("sign_in", said_to_be=email)
     if before is not None:
         await request.engine.logins.sign_out(before)
     return let_in(request, new, after)

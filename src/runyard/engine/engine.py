@@ -19,6 +19,7 @@ from runyard import __version__
 from runyard.engine.actors import Actors
 from runyard.engine.api_keys import ApiKeys
 from runyard.engine.attempts import Attempts
+from runyard.engine.audit import Audit
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
 from runyard.engine.clock import Clock
@@ -162,7 +163,6 @@ class Engine:
         self.history = History(parts)
         self.reach = Reach(parts)
         self.run_lists = RunLists(parts)
-        self.actors = Actors(store)
         self.doctor = Doctor(parts, self._keys)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)
         self._resuming = resuming = Resuming(parts, attempts, calls.lost)
@@ -174,6 +174,8 @@ class Engine:
 
     def _let_people_in(self, parts: Foundation, settings: EngineSettings) -> None:
         self.users, self.logins = _people(parts, self._passwords, settings)
+        self.actors = Actors(parts.store)
+        self.audit = Audit(parts, self.actors, self.users)
         self.api_keys = ApiKeys(parts)
         self.signing = Signing(parts.store, parts.clock, self._keys)
         self.tickets = Tickets(
@@ -270,6 +272,7 @@ class Engine:
         settled.cancel()
         await self.calls.records.flush()
         await self.calls.months.flush()
+        await self.audit.flush()
         await self.logs.flush()
         await self.tokens.note_uses()
         await self.systems.note_uses()
@@ -285,6 +288,7 @@ class Engine:
             group.create_task(self.calls.run())
             group.create_task(self._hearing.run())
             group.create_task(self._couriers.run())
+            group.create_task(self.audit.run())
             group.create_task(self._preparing.run())
             group.create_task(self._errands.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))

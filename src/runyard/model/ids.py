@@ -28,6 +28,7 @@ AllocationId = NewType("AllocationId", int)
 TicketId = NewType("TicketId", int)
 ApiKeyId = NewType("ApiKeyId", int)
 SystemId = NewType("SystemId", int)
+AuditEntryId = NewType("AuditEntryId", int)
 
 PUBLIC_ID_LENGTH = 22
 

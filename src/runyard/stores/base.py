@@ -56,6 +56,7 @@ from runyard.model.tasks import Declaration, Gate, Task, Version
 from runyard.model.tokens import Role, Token
 from runyard.model.users import Login, SetupLink, User
 from runyard.model.workers import Worker, WorkerState
+from runyard.stores.audit import AuditLog
 from runyard.stores.calls import Allocations, Calls
 from runyard.stores.credentials import ApiKeys, SigningKeys, Tickets
 from runyard.stores.listing import Position as Position
@@ -952,6 +953,7 @@ class Store(Protocol):
     logs: Logs
     files: Files
     callbacks: Callbacks
+    audit: AuditLog
     preparations: Preparations
     allocations: Allocations
     calls: Calls

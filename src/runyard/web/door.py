@@ -10,14 +10,14 @@ from typing import Protocol
 
 import msgspec
 
-from runyard.model.errors import RunyardError, TooLarge
+from runyard.model.errors import InputRefused, RunyardError, TooLarge
 from runyard.model.tokens import Permission, TokenKind
 from runyard.telemetry import REQUEST_FAILED, emit
 from runyard.web.admission import Admission, ByToken
 from runyard.web.asgi import ClientGone, Message, Receive, Scope, Send
 from runyard.web.errors import MethodNotAllowed
 from runyard.web.house import House
-from runyard.web.problems import headers_of, problem_from, status_of, unexpected_problem
+from runyard.web.problems import code_of, headers_of, problem_from, status_of, unexpected_problem
 from runyard.web.requests import Request
 from runyard.web.responses import (
     ENCODER,
@@ -139,11 +139,10 @@ class Door:
         receive: Receive,
         send: Send,
     ) -> None:
-        assert route.endpoint is not None
         request = Request(self._house, params, scope, receive)
         if route.permission is not Permission.PUBLIC:
             await self._admission.admit(route, request)
-        answer = await route.endpoint(request)
+        answer = await (_recorded if route.is_recorded else _answered)(route, request)
         response = answer if isinstance(answer, Response) else _encoded(answer, route)
         if request.is_head:
             await response.send_head(send)
@@ -177,6 +176,29 @@ class Door:
         )
         if not send.status:
             await self._form(None, trace, scope).send(_nothing, send)
+
+
+async def _answered(route: Route, request: Request) -> msgspec.Struct | Response:
+    assert route.endpoint is not None
+    return await route.endpoint(request)
+
+
+async def _recorded(route: Route, request: Request) -> msgspec.Struct | Response:
+    try:
+        answer = await _answered(route, request)
+    except RunyardError as error:
+        request.note(route.name, _reason(error))
+        raise
+    request.note(route.name)
+    return answer
+
+
+def _reason(error: RunyardError) -> str:
+    """Why something was refused, without what was sent: it may be a secret."""
+    code = code_of(type(error))
+    if isinstance(error, InputRefused):
+        return f"{code}: {', '.join(problem.field for problem in error.problems)}"
+    return f"{code}: {error.detail}"
 
 
 async def _nothing() -> Message:

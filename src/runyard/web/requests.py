@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from runyard.engine.audit import Deed
 from runyard.engine.engine import Engine
 from runyard.engine.logins import Visit
 from runyard.model.companies import Company
@@ -36,6 +37,7 @@ class Request:
         "_token",
         "_user",
         "_visit",
+        "about",
         "headers",
         "house",
         "params",
@@ -52,6 +54,8 @@ class Request:
         self._user: User | None = None
         self._company: Company | None = None
         self._body: bytes | None = None
+        self.about = " ".join(value for name, value in params.items() if name != "company")
+        """What it is done to, as the audit log says it; the address's own word unless set."""
         self.params = params
         self.query_string: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -111,6 +115,24 @@ class Request:
         """The user who asks, signed in; there is one wherever logins let callers in."""
         assert self._visit is not None
         return self._visit
+
+    def note(self, action: str, refusal: str | None = None, said_to_be: str = "") -> None:
+        """Put what was asked for, and came of it, into the audit log. `said_to_be`: the name with
+        which somebody signs in.
+        """
+        has_caller = (self._token or self._visit or self._user) is not None
+        self.engine.audit.note(
+            Deed(
+                action=action,
+                company=None if self._company is None else self._company.id,
+                actor=self.actor if has_caller else None,
+                said_to_be=said_to_be,
+                subject=self.about,
+                refusal=refusal,
+                source=f"{self._scope['method']} {self._scope['path']}",
+                address=self.address,
+            )
+        )
 
     @property
     def address(self) -> str:

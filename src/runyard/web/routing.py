@@ -30,6 +30,12 @@ _LONGEST_PARAM = 200
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 
 
+_READING = frozenset({"GET", "HEAD"})
+_RECORDED = frozenset(
+    {Permission.DEPLOY, Permission.ADMINISTER, Permission.INSTALL, Permission.OWN}
+)
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method at one address."""
 
@@ -67,6 +73,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Further successes that it answers with."""
     refusals: tuple[int, ...] = ()
     """Error statuses that it answers with although nothing else declared here says so."""
+
+    only_reads: bool = False
+    """Whether it changes nothing although its method says that it may."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the audit log has who has used it: it changes what only few may change."""
+        return self.method not in _READING and self.permission in _RECORDED and not self.only_reads
 
     @property
     def name(self) -> str:

@@ -7,7 +7,14 @@ from uuid import UUID
 
 import pytest
 
-from runyard.dialects.automation_anywhere import activity, allocations, directory, repository
+from runyard.dialects.automation_anywhere import (
+    activity,
+    allocations,
+    auditing,
+    directory,
+    repository,
+)
+from runyard.engine.audit import Deed
 from runyard.model.tokens import Role
 from tests.dialects.automation_anywhere.conftest import CODE, Room, refused
 from tests.support.receiver import Exchange, receiving
@@ -26,6 +33,7 @@ LISTS = (
     "/v1/devices/runasusers/list",
     "/v2/devices/pools/list",
     "/v2/usermanagement/users/list",
+    "/v1/audit/messages/list",
 )
 
 
@@ -39,6 +47,7 @@ COLUMNS_OF = {
     LISTS[8]: directory.RUN_AS,
     LISTS[9]: directory.POOLS,
     LISTS[10]: directory.USERS,
+    LISTS[11]: auditing.COLUMNS,
 }
 
 
@@ -300,7 +309,9 @@ async def test_every_list_takes_every_operator_and_nested_groups(room: Room, pat
     await deployed(room, "Nothing", None)
     key = next(key for key in ("id", "fileId") if key in COLUMNS_OF[path])
     text = next(
-        key for key in ("name", "username", "hostName", "fileName") if key in COLUMNS_OF[path]
+        key
+        for key in ("name", "username", "hostName", "fileName", "userName")
+        if key in COLUMNS_OF[path]
     )
     # A page as long as it may be: the module's tests leave more and more behind.
     whole = await rows(room, path, page={"length": 2_000})
@@ -430,7 +441,6 @@ async def test_users_are_listed_shown_and_made(room: Room) -> None:
     refused(forbidden, 403, "permission.denied")
     missing = await room.send("GET", "/v2/usermanagement/users/999999999")
     refused(missing, 404, "resource.not.found")
-    refused(await room.send("POST", "/v1/audit/messages/list"), 501, "not.implemented")
 
 
 async def test_an_administrator_of_the_installation_makes_users(room: Room) -> None:
@@ -459,3 +469,65 @@ async def test_an_administrator_of_the_installation_makes_users(room: Room) -> N
         json={"username": "new@example.com", "password": "correct horse battery"},
     )
     assert logged_in.status_code == 200
+
+
+# ---------------------------------------------------------------- audit
+
+
+AUDIT = "/v1/audit/messages/list"
+
+
+async def test_logins_allocations_and_deploys_are_in_the_audit_log(room: Room) -> None:
+    user = await room.user(Role.ADMINISTRATOR)
+    token = await room.token(user)
+    await room.http.post(
+        "/v2/authentication", json={"username": user.email, "password": "wrong password"}
+    )
+    create = "/orchestrator/v1/hotbot/config/create"
+    await room.ok("PUT", create, {"fileId": room.ids["Nothing"]}, token)
+    await room.send("PUT", create, {"fileId": "999999999"}, token)
+    body = {"botId": room.ids["Nothing"], "headlessRequest": {}}
+    await room.ok("POST", "/v4/automations/deploy", body, token)
+    await room.send("POST", "/v1/authentication/logout", None, token)
+
+    found = await rows(room, AUDIT, filter=leaf("userName", "eq", user.email))
+
+    assert [(row["activityType"], row["status"]) for row in found] == [
+        ("LOG_OUT", "Successful"),
+        ("DEPLOY", "Successful"),
+        ("CREATE_ALLOCATION", "Unsuccessful"),
+        ("CREATE_ALLOCATION", "Successful"),
+        ("LOG_IN", "Unsuccessful"),
+        ("LOG_IN", "Successful"),
+    ]
+    assert found[3]["objectName"] == room.path("Nothing")
+    assert {row["hostName"] for row in found} == {"127.0.0.1"}
+    assert [row["createdBy"] for row in found] == [str(user.id)] * 4 + ["0", str(user.id)]
+    assert "wrong password" not in str(found)
+    assert "999999999" in found[2]["detail"]
+    since = [leaf("createdOn", "ge", found[-1]["createdOn"]), leaf("status", "ne", "Successful")]
+    failed = await rows(room, AUDIT, filter={"operator": "and", "operands": since})
+    assert {row["status"] for row in failed} == {"Unsuccessful"}
+
+
+async def test_an_audit_page_has_400_rows_at_most(room: Room) -> None:
+    deed = Deed(action="example", company=room.company.id, source="", address="10.1.0.7")
+    for _ in range(450):
+        room.server.engine.audit.note(deed)
+
+    first = await room.ok("POST", AUDIT, {"page": {"offset": 0, "length": 2_000}})
+    second = await room.ok("POST", AUDIT, {"page": {"offset": 400, "length": 2_000}})
+
+    assert len(first["list"]) == 400
+    assert first["page"]["total"] == 400 + len(second["list"]) >= 450
+    ids = [row["id"] for row in (*first["list"], *second["list"])]
+    assert len(ids) == len(set(ids))
+
+
+async def test_logins_of_nobody_are_in_no_companys_log(room: Room) -> None:
+    body = {"username": "stranger@example.com", "password": "wrong password"}
+    refused(await room.http.post("/v2/authentication", json=body), 401, "auth.credentials.invalid")
+
+    assert await rows(room, AUDIT, filter=leaf("userName", "eq", body["username"])) == []
+    whole = await room.server.engine.audit.page(None, None, 10)
+    assert body["username"] in {entry.actor_name for entry in whole}

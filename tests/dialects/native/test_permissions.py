@@ -113,6 +113,8 @@ EXPECTED = {
     "POST /companies/{company}/systems/{system}/lock": Permission.ADMINISTER,
     "POST /companies/{company}/systems/{system}/renew": Permission.ADMINISTER,
     "DELETE /companies/{company}/systems/{system}": Permission.ADMINISTER,
+    "GET /companies/{company}/audit": Permission.ADMINISTER,
+    "GET /audit": Permission.INSTALL,
     "GET /workers": Permission.READ,
     "GET /workers/{worker}": Permission.MONITOR,
     "POST /workers/{worker}/allow": Permission.INSTALL,

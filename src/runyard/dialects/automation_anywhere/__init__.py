@@ -6,7 +6,7 @@
     wire            our errors as the dialect's: one total mapping, pure
     values          the dialect's values as ours and back, by declared types
     filters         filters, sorting and pages of its lists
-    authentication, allocations, execution, deploys, activity, repository, people
+    authentication, allocations, execution, deploys, activity, repository, auditing, people
                     one module per group of operations
 
 Compatible with the API as it is publicly described; what is not public is Runyard's own choice, and

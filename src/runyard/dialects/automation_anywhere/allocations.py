@@ -46,6 +46,7 @@ async def create_allocation(request: Request) -> shapes.Allocation:
     wanted = await request.json(shapes.NewAllocation)
     engine, company = request.engine, request.company
     task = await task_of(engine, company, "fileId", wanted.file_id)
+    request.about = path_of(task)
     limit = 1 if wanted.concurrency_limit is None else wanted.concurrency_limit
     run_as = await _runner(engine, company, wanted.run_as_user_or_none)
     return await _put(request, task, limit, run_as)
@@ -172,6 +173,7 @@ async def _runner(engine: Engine, company: Company, value: int | str | None) -> 
 async def _view(request: Request) -> AllocationView:
     engine, company = request.engine, request.company
     task = await task_of(engine, company, "fileId", request.params["fileId"])
+    request.about = path_of(task)
     return await engine.allocations.show(company, str(task.id))
 
 
@@ -209,6 +211,7 @@ ROUTES = (
         method="POST",
         path=CONFIG,
         operation="listAllocations",
+        only_reads=True,
         title="List allocations",
         permission=Permission.ADMINISTER,
         endpoint=list_allocations,

@@ -10,7 +10,7 @@ from runyard.dialects.automation_anywhere.people import logged_in_user
 from runyard.dialects.automation_anywhere.wire import CredentialsInvalid, TokenMissing
 from runyard.engine.logins import Origin
 from runyard.engine.tickets import NewTicket
-from runyard.model.errors import FieldProblem, InputRefused, Unauthenticated
+from runyard.model.errors import FieldProblem, InputRefused, TooManyLogins, Unauthenticated
 from runyard.model.tokens import Permission
 from runyard.web.requests import Request
 from runyard.web.responses import Response
@@ -37,8 +37,13 @@ async def log_in(request: Request) -> shapes.Session:
             )
         else:
             new = await tickets.log_in_with_key(wanted.username, wanted.api_key or "", origin)
-    except Unauthenticated as refused:
+    except (Unauthenticated, TooManyLogins) as refused:
+        request.note("logIn", refused.detail, wanted.username)
+        if isinstance(refused, TooManyLogins):
+            raise
         raise CredentialsInvalid(refused.detail) from None
+    request.admit_user(new.guest.user, new.guest.company)
+    request.note("logIn")
     return _session(new)
 
 
@@ -57,7 +62,11 @@ async def validate(request: Request) -> shapes.Validity:
 
 async def log_out(request: Request) -> Response:
     """End a session at once."""
-    await request.engine.tickets.log_out(await _token(request))
+    tickets, token = request.engine.tickets, await _token(request)
+    guest = await tickets.authenticate(token)
+    await tickets.log_out(token)
+    request.admit_user(guest.user, guest.company)
+    request.note("logOut")
     return Response(status=204)
 
 

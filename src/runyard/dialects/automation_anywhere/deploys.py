@@ -9,7 +9,7 @@ from runyard.dialects.automation_anywhere.activity import automation_name, stamp
 from runyard.dialects.automation_anywhere.execution import file_links, keep_uploads, placed
 from runyard.dialects.automation_anywhere.people import RUNNER_ID, company_users
 from runyard.dialects.automation_anywhere.reading import Inputs
-from runyard.dialects.automation_anywhere.tasks import number_from, task_of
+from runyard.dialects.automation_anywhere.tasks import number_from, path_of, task_of
 from runyard.dialects.automation_anywhere.writing import Outputs
 from runyard.engine.callbacks import Body, CallbackRequest
 from runyard.engine.starts import StartRequest
@@ -110,6 +110,8 @@ async def _started(
     except InputRefused as refused:
         raise InputRefused([_renamed(problem) for problem in refused.problems]) from None
     [run] = started.runs
+    request.about = path_of(task)
+    request.note("deploy")
     raw = decode_public_id(run.public_id)
     assert raw is not None
     row = await engine.runs.load(company, str(run.id))

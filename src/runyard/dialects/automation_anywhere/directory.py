@@ -12,7 +12,6 @@ from runyard.dialects.automation_anywhere.people import (
     roles_of,
 )
 from runyard.dialects.automation_anywhere.tasks import number_from
-from runyard.dialects.automation_anywhere.wire import NotBuilt
 from runyard.engine.workers import WorkerView
 from runyard.model.companies import Company
 from runyard.model.errors import FieldProblem, InputRefused, UserNotFound
@@ -111,11 +110,6 @@ async def create_user(request: Request) -> rows.UserRow:
         password=wanted.password,
     )
     return _user(user, request.company)
-
-
-async def list_audit(request: Request) -> Response:
-    """Not built: the history of runs is among the activity."""
-    raise NotBuilt("there is no audit log here; executions are listed at /v3/activity/list")
 
 
 # ---------------------------------------------------------------- rows
@@ -239,6 +233,7 @@ ROUTES = (
         method="POST",
         path="/v2/usermanagement/users/list",
         operation="listUsers",
+        only_reads=True,
         title="List users",
         permission=Permission.ADMINISTER,
         endpoint=list_users,
@@ -268,16 +263,5 @@ ROUTES = (
         body=rows.NewUser,
         answer=rows.UserRow,
         status=201,
-    ),
-    Route(
-        method="POST",
-        path="/v1/audit/messages/list",
-        operation="listAudit",
-        title="List the audit log",
-        permission=Permission.ADMINISTER,
-        endpoint=list_audit,
-        tag=TAG,
-        body=shapes.ListRequest,
-        is_body_optional=True,
     ),
 )

@@ -127,6 +127,20 @@ _DEVICE: Json = {
     "deploymentType": "CUSTOMER",
 }
 _RUN_AS: Json = {"id": "0", "username": "apitaskrunner"}
+_AUDIT: Json = {
+    "id": "9001",
+    "activityType": "CREATE_ALLOCATION",
+    "eventDescription": f"ann@example.com createAllocation {_PATH}",
+    "environmentName": "Runyard",
+    "hostName": "10.1.0.7",
+    "userName": "ann@example.com",
+    "status": "Successful",
+    "source": "PUT /orchestrator/v1/hotbot/config/create",
+    "objectName": _PATH,
+    "detail": "",
+    "createdOn": "2026-03-01T08:00:00.000000Z",
+    "createdBy": "41",
+}
 _POOL: Json = {"id": "1", "name": "All workers", "status": "CONNECTED", "deviceCount": "1"}
 _USER_ROW: Json = {
     "id": "41",
@@ -209,6 +223,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
             }
         ]
     },
+    rows.AuditMessage: _AUDIT,
+    rows.AuditList: _listed(_AUDIT),
     rows.Device: _DEVICE,
     rows.DeviceList: _listed(_DEVICE),
     rows.RunAsUser: _RUN_AS,

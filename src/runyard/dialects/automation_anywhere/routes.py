@@ -8,6 +8,7 @@ from runyard import __version__
 from runyard.dialects.automation_anywhere import (
     activity,
     allocations,
+    auditing,
     authentication,
     deploys,
     directory,
@@ -100,6 +101,7 @@ _ABOUT = Title(
         deploys.TAG: "Tasks executed on demand: durable runs, queued when it is answered.",
         activity.TAG: "Executions, on demand and in real time.",
         repository.TAG: "Tasks as files, and what they take and return.",
+        auditing.TAG: "Who has changed what, or logged in.",
         directory.TAG: "Workers, and users in whose name tasks run.",
     },
     params={
@@ -141,6 +143,7 @@ OPERATIONS: tuple[Route, ...] = (
     *activity.ROUTES,
     *repository.ROUTES,
     *directory.ROUTES,
+    *auditing.ROUTES,
 )
 """What the document shows."""
 

@@ -359,3 +359,37 @@ class NewUser(Asked, frozen=True, kw_only=True):
     last_name: str = ""
     role_ids: tuple[NumberOrDigits, ...] = ()
     """1 AAE_Basic, 2 AAE_Bot Runner, 3 AAE_Bot Developer, 4 AAE_Admin; the highest counts."""
+
+
+# ---------------------------------------------------------------- audit
+
+
+class AuditMessage(Shown, frozen=True, kw_only=True):
+    """Something that somebody did, or tried to."""
+
+    id: Digits
+    activity_type: str
+    """What was done, such as LOG_IN or CREATE_ALLOCATION."""
+    event_description: str
+    environment_name: str
+    host_name: str
+    """Where it was asked for from."""
+    user_name: str
+    """Whoever did it, or said to be when nobody was let in."""
+    status: Literal["Successful", "Unsuccessful"]
+    source: str
+    """Method and path of the request."""
+    object_name: str
+    """To what it was done."""
+    detail: str
+    """Why it did not succeed."""
+    created_on: str
+    created_by: Digits
+    """Id of whoever did it; 0 for nobody who was let in."""
+
+
+class AuditList(Shown, frozen=True, kw_only=True):
+    """The audit log."""
+
+    page: PageShown
+    list: tuple[AuditMessage, ...]

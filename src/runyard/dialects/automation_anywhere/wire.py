@@ -51,10 +51,6 @@ class CallTimedOut(RunyardError):
         super().__init__(detail)
 
 
-class NotBuilt(RunyardError):
-    """This is not built."""
-
-
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a request was not carried out."""
 
@@ -87,7 +83,6 @@ FORMS: Mapping[type[RunyardError], Form] = {
     NotAllocated: Form(404, "hotbot.not.allocated"),
     errors.NotFound: Form(404, "resource.not.found"),
     web_errors.MethodNotAllowed: Form(405, "method.not.allowed"),
-    NotBuilt: Form(501, "not.implemented"),
     errors.Conflict: Form(409, "resource.conflict"),
     errors.TooLarge: Form(413, "request.too.large"),
     web_errors.MediaTypeRefused: Form(415, "request.media.type"),

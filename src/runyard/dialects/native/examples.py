@@ -10,7 +10,14 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model import errors
-from runyard.protocol import call_shapes, credential_shapes, shapes, system_shapes, user_shapes
+from runyard.protocol import (
+    audit_shapes,
+    call_shapes,
+    credential_shapes,
+    shapes,
+    system_shapes,
+    user_shapes,
+)
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.openapi import Refusal
 from runyard.web.problems import problem_from, unexpected_problem
@@ -424,6 +431,17 @@ EXAMPLES |= {
     },
 }
 
+_AUDIT: Json = {
+    "id": 9001,
+    "at": "2026-03-01T08:00:00Z",
+    "actor": "ann@example.com",
+    "action": "allow_system",
+    "subject": "Finance",
+    "succeeded": True,
+    "detail": "",
+    "source": "POST /runyard/v1/companies/acme/systems/Finance/allow",
+    "address": "10.1.0.7",
+}
 _SYSTEM: Json = {
     "id": 37,
     "name": "Finance",
@@ -440,6 +458,8 @@ _SYSTEM: Json = {
 _CREATED_SYSTEM: Json = {**_SYSTEM, "uuid": "0d6c1f0e-1f5b-4b0e-9a53-8e6a2f6f7c11"}
 
 EXAMPLES |= {
+    audit_shapes.AuditEntry: _AUDIT,
+    audit_shapes.AuditPage: _page(_AUDIT),
     system_shapes.NewSystem: {
         "name": "Finance",
         "description": "The process suite that books invoices",

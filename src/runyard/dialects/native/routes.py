@@ -4,6 +4,7 @@ from functools import cache
 
 from runyard import __version__
 from runyard.dialects.native import (
+    auditing,
     callbacks,
     calls,
     companies,
@@ -64,6 +65,7 @@ Runs tasks: typed Python functions that are versioned, queued and executed on wo
         "callbacks": "Requests to other servers when runs have ended, signed and repeated.",
         "schedules": "Plans that start runs by themselves.",
         "workers": "Processes that execute runs, and who of them may.",
+        "audit": "Who has changed what only few may change, or signed in.",
         "systems": "Programs of others that call in by a UUID, and which of them may.",
         "installation": "Health, and this document.",
     },
@@ -103,6 +105,7 @@ ROUTES: tuple[Route, ...] = (
     *workers.ROUTES,
     *callbacks.ROUTES,
     *systems.ROUTES,
+    *auditing.ROUTES,
     *installation.ROUTES,
     Route(
         method="GET",

@@ -12,7 +12,14 @@ import msgspec
 
 from runyard.model.errors import Refused
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.protocol import call_shapes, credential_shapes, shapes, system_shapes, user_shapes
+from runyard.protocol import (
+    audit_shapes,
+    call_shapes,
+    credential_shapes,
+    shapes,
+    system_shapes,
+    user_shapes,
+)
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import EVENT_STREAM
 from runyard.sdk.client.failures import ServerBroken, failure
@@ -697,6 +704,16 @@ class Operations:
     def remove_worker(self, worker: Ref) -> Plan[None]:
         """Forgets a worker."""
         yield _delete(self._workers_path(worker))
+
+    # ------------------------------------------------------------ audit
+
+    @operation
+    def audit(
+        self, *, limit: int | None = None, after: str | None = None
+    ) -> Plan[audit_shapes.AuditPage]:
+        """A page of the company's audit log, newest first; `after` is the `next` of the one before."""
+        query = {"limit": None if limit is None else str(limit), "cursor": after}
+        return (yield from ask(_get(self._path("audit"), query), audit_shapes.AuditPage))
 
     # ------------------------------------------------------------ systems
 

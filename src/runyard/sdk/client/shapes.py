@@ -7,6 +7,8 @@ import msgspec
 
 from runyard.model.states import FINAL_STATES, RunState
 from runyard.protocol import call_shapes, shapes
+from runyard.protocol.audit_shapes import AuditEntry as AuditEntry
+from runyard.protocol.audit_shapes import AuditPage as AuditPage
 from runyard.protocol.call_shapes import Allocation as Allocation
 from runyard.protocol.call_shapes import AllocationChange as AllocationChange
 from runyard.protocol.shapes import Attempt as Attempt

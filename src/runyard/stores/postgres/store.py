@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
+from runyard.stores.audit import AuditLog
 from runyard.stores.base import (
     Blobs,
     Companies,
@@ -41,6 +42,7 @@ from runyard.stores.preparing import Preparations
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
+from runyard.stores.tables.audit import AuditTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
 from runyard.stores.tables.companies import CompanyTable
@@ -104,6 +106,7 @@ class PostgresStore:
         self.files: Files = FileTable(db)
         self.peering: Peering | None = peering
         self.callbacks: Callbacks = CallbackTable(db)
+        self.audit: AuditLog = AuditTable(db)
         self.preparations: Preparations = PreparationTable(db)
         self.allocations: Allocations = AllocationTable(db)
         self.calls: Calls = CallTable(db, self.blobs)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from time import time_ns
 
+from runyard.stores.audit import AuditLog
 from runyard.stores.base import (
     Blobs,
     Companies,
@@ -39,6 +40,7 @@ from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
 from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
+from runyard.stores.tables.audit import AuditTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
 from runyard.stores.tables.companies import CompanyTable
@@ -92,6 +94,7 @@ class SqliteStore:
         self.logs: Logs = LogTable(logs)
         self.files: Files = FileTable(db)
         self.callbacks: Callbacks = CallbackTable(db)
+        self.audit: AuditLog = AuditTable(db)
         self.preparations: Preparations = PreparationTable(db)
         self.allocations: Allocations = AllocationTable(db)
         self.calls: Calls = CallTable(db, self.blobs)
