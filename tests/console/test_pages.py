@@ -86,7 +86,7 @@ async def test_every_page_asks_for_the_role_it_needs(place: Place, route: Route)
         answer = await visitor.client.request(
             route.method, path_of(route, own), data=data, headers=SAME_SITE
         )
-        is_let_in = "may not" not in answer.text and "concerns the whole" not in answer.text
+        is_let_in = "takes the role" not in answer.text and "concerns the whole" not in answer.text
 
         found = 404 if {"system", "callback"} & set(route.params) else 200
         assert answer.status_code == (403 if route.method == "POST" or not is_let_in else found)

@@ -73,6 +73,11 @@ def test_a_companys_administrator_is_not_the_installations(permission: Permissio
     demand(permission, a_token(Role.ADMINISTRATOR, None), None)
 
 
+def test_a_refusal_names_the_role_that_is_needed() -> None:
+    with pytest.raises(Forbidden, match="takes the role developer; yours is operator"):
+        demand(Permission.DEPLOY, a_token(Role.OPERATOR, 1), a_company(1))
+
+
 @pytest.mark.parametrize(
     ("role", "permission"), list(product(Role, sorted(GRANTED[Role.ADMINISTRATOR])))
 )

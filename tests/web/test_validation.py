@@ -116,6 +116,9 @@ def test_a_value_that_does_not_fit_names_field_seen_and_allowed(
         (b'{"name":"a","extra":{"y":1,"y":"\\u003A"}}', "the name 'y' twice"),
         (b'{"name":"a","extra":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "too deeply"),
         (b'{"name":"a"} {}', "trailing"),
+        (b'{"name":"a","extra":' + b"9" * 5000 + b"}", "more digits than can be read"),
+        (b'{"name":"\\ud800"}', "half of a character"),
+        (b'{"name":"a', "ends too early"),
         (b"{'name':'a'}", "line 1, column 2"),
     ],
 )

@@ -51,7 +51,8 @@ def demand(permission: Permission, caller: Caller, company: Company | None) -> N
     if role is None:
         raise Forbidden("nobody has given you a role yet; an administrator can")
     if permission not in GRANTED[role]:
-        raise Forbidden(f"a {role} may not {permission}")
+        least = next(each for each in GRANTED if permission in GRANTED[each])
+        raise Forbidden(f"this takes the role {least}; yours is {role}")
 
 
 def may(permission: Permission, caller: Caller, company: Company | None) -> bool:

@@ -42,6 +42,7 @@ _PATTERNS = {
     r"^\d{1,18}$": ", up to 18 digits",
 }
 """What patterns of ours come to, for people."""
+_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _PATH_PART = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _LONGEST_SEEN = 80
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -102,8 +103,10 @@ def refuse_repeated_names(body: bytes) -> None:
         raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise MalformedBody(str(error)) from None
+    except ValueError:
+        raise MalformedBody("a number in it has more digits than can be read") from None
 
 
 def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
@@ -147,6 +150,8 @@ def _malformed(body: bytes, message: str) -> str:
     if not body.strip():
         return "the body is empty; send a JSON object"
     match = _AT_BYTE.match(message)
+    if match is None and _is_half_a_character(body):
+        return "a text in it has half of a character: \\ud800 to \\udfff stand in pairs"
     if match is None:
         return f"the JSON ends too early ({message[:1].lower()}{message[1:]})"
     offset = int(match["byte"])
@@ -154,6 +159,14 @@ def _malformed(body: bytes, message: str) -> str:
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
     return f"{match['what']} at line {line}, column {column}{_named_character(body, offset)}"
+
+
+def _is_half_a_character(body: bytes) -> bool:
+    try:
+        json.loads(body, parse_int=str)  # which takes halves
+    except (ValueError, RecursionError):
+        return False
+    return _HALF.search(body) is not None
 
 
 def _named_character(body: bytes, offset: int) -> str:

@@ -494,7 +494,7 @@ REFUSALS: Mapping[int, Refusal] = {
     ),
     403: _refusal(
         "The token is valid, but does not allow this.",
-        errors.Forbidden("a viewer may not operate"),
+        errors.Forbidden("this takes the role operator; yours is viewer"),
     ),
     404: _refusal(
         "There is no such thing, or it is another company's: nobody is told which.",
