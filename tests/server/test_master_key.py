@@ -40,6 +40,26 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, text: str) -> None:
         read_master_key(path)
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
+def test_a_key_that_everybody_on_the_machine_may_touch_is_refused(
+    tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "master.key"
+    read_master_key(path)
+    path.chmod(mode)
+
+    with pytest.raises(SettingsRefused, match=rf"mode {mode:04o}.*chmod o="):
+        read_master_key(path)
+
+
+def test_a_group_may_share_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    key = read_master_key(path)
+    path.chmod(0o640)
+
+    assert read_master_key(path) == key
+
+
 async def test_a_server_with_another_key_serves_all_but_secrets(tmp_path: Path) -> None:
     async with running_server(tmp_path) as server:
         company = await server.engine.companies.create("acme")
@@ -47,6 +67,7 @@ async def test_a_server_with_another_key_serves_all_but_secrets(tmp_path: Path) 
         assert (await server.engine.doctor.examine()).checks
     other = tmp_path / "other.key"
     other.write_text("0" * 64)
+    other.chmod(0o600)
 
     async with running_server(tmp_path, master_key=other) as server:
         found = {check.name: check for check in (await server.engine.doctor.examine()).checks}

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 from runyard.engine.keys import KEY_LENGTH
@@ -12,6 +13,8 @@ from runyard.server.settings import SettingsRefused
 
 MASTER_KEY_FILE = "master.key"
 _KEY = re.compile(rf"[0-9a-fA-F]{{{2 * KEY_LENGTH}}}")
+_A_KEY = f"a file with {2 * KEY_LENGTH} hexadecimal digits"
+_FEW = "keeps everybody but its owner and its group out, such as 0600 (chmod o= does it)"
 
 
 def read_master_key(path: Path) -> bytes:
@@ -20,10 +23,14 @@ def read_master_key(path: Path) -> bytes:
         _write_new(path)
     try:
         text = path.read_text().strip()
+        mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
-        raise _refused(path, f"it cannot be read: {error}") from None
+        raise _refused(path, f"it cannot be read: {error}", _A_KEY) from None
     if not _KEY.fullmatch(text):
-        raise _refused(path, f"{len(text)} characters")
+        raise _refused(path, f"{len(text)} characters", _A_KEY)
+    # Its group may, so that several servers of one machine can share it.
+    if mode & stat.S_IRWXO:
+        raise _refused(path, f"mode {stat.S_IMODE(mode):04o}", f"a mode that {_FEW}")
     return bytes.fromhex(text)
 
 
@@ -42,8 +49,7 @@ def _write_new(path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _refused(path: Path, seen: str) -> SettingsRefused:
-    allowed = f"a file with {2 * KEY_LENGTH} hexadecimal digits"
+def _refused(path: Path, seen: str, allowed: str) -> SettingsRefused:
     return SettingsRefused(
         [FieldProblem(field="master_key", seen=f"{path}: {seen}", allowed=allowed)]
     )
