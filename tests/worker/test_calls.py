@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import signal
 from datetime import timedelta
 
@@ -134,6 +135,21 @@ async def test_a_child_killed_from_outside_is_replaced(server):
     await server.until(lambda: not os.path.exists(f"/proc/{pid}") or allocated.told.children == 0)
 
     assert result(await allocated.call()) != pid
+
+
+async def test_a_call_handed_to_a_child_that_is_dead_already_goes_to_the_next_one(server):
+    allocated = Allocated(server)
+    await allocated.warm(server.introduce(PID))
+    pid = result(await allocated.call())
+    process = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        select.select([process], [], [])  # nobody here has heard of it yet
+        run = allocated.begin()
+    finally:
+        os.close(process)
+
+    assert result(await allocated.end(run)) != pid
 
 
 async def test_a_killed_call_is_dead_when_that_is_answered(server):

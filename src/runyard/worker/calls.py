@@ -541,9 +541,13 @@ class Calls:
         is_early = child in crew.preparing
         crew.remove(child)
         self._busy.pop(child, None)
+        untaken = self._untaken_call(child, crew)
         child.confirm_deaths()
         if child.pipeline:
             self._end_victim(child, crew, code)
+        if untaken is not None:
+            crew.waiting.appendleft(untaken)
+            self._hand_out(crew)
         if crew.is_dismissed or self._is_closed:
             return
         if is_early:
@@ -555,6 +559,16 @@ class Calls:
             return
         if crew.error is None:
             self._staff(crew)
+
+    def _untaken_call(self, child: Child, crew: Crew) -> Execution | None:
+        """The call that was put before a child which was dead already: the next child gets it."""
+        if child.ending is not None or crew.is_dismissed or crew.error is not None:
+            return None
+        for execution in child.take_back_runs():
+            reclaimed(child, execution, self._nursery.staging)
+            execution.begun_at = None
+            return execution
+        return None
 
     def _end_victim(self, child: Child, crew: Crew, code: int) -> None:
         execution = child.pipeline.popleft()
