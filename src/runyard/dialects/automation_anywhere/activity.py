@@ -78,7 +78,6 @@ COLUMNS = {
     },
 }
 
-_WAITING = frozenset({RunState.SCHEDULED, RunState.QUEUED, RunState.RUNNING})
 _ENDED: Mapping[Cause, str] = {
     Cause.TIMED_OUT: "RUN_TIMED_OUT",
     Cause.CODE_NOT_LOADED: "DEPLOY_FAILED",

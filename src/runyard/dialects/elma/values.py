@@ -36,7 +36,6 @@ from runyard.model.types import (
 NO_INPUT = b"{}"
 CTX = "ctx"
 _NULL = b"null"
-_EMPTY = b'""'
 _ZERO_DAY = "0001-01-01"
 _ZERO = f"{_ZERO_DAY}T00:00:00"
 _INSTANT = re.compile(
