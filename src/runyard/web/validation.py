@@ -20,6 +20,7 @@ from runyard.model.errors import FieldProblem, InputRefused
 from runyard.web.errors import MalformedBody
 
 S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _AT_BYTE = re.compile(r"^JSON is malformed: (?P<what>.*) \(byte (?P<byte>\d+)\)$")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
@@ -55,8 +56,18 @@ def _decoder(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
 
 def struct_from_json(body: bytes, shape: type[S]) -> S:
     """The JSON value as this shape; raises MalformedBody or InputRefused."""
+    value: S = _decoded(_decoder(shape), body, shape)
+    return value
+
+
+def members_from_json(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each as it was written; raises MalformedBody or InputRefused."""
+    return _decoded(_MEMBERS, body, msgspec.Struct)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes, shape: type[msgspec.Struct]) -> T:
     try:
-        value: S = _decoder(shape).decode(body)
+        value = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise InputRefused([problem_of(error, shape, _untyped(body))]) from None
     except msgspec.DecodeError as error:
@@ -67,22 +78,6 @@ def struct_from_json(body: bytes, shape: type[S]) -> S:
         raise MalformedBody("the body is nested too deeply") from None
     refuse_repeated_names(body)
     return value
-
-
-def members_from_json(body: bytes) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object, each as it was written; raises MalformedBody or InputRefused."""
-    try:
-        found = _MEMBERS.decode(body)
-    except msgspec.ValidationError as error:
-        raise InputRefused([problem_of(error, msgspec.Struct, _untyped(body))]) from None
-    except msgspec.DecodeError as error:
-        raise MalformedBody(_malformed(body, str(error))) from None
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"the body is not UTF-8: {error.reason}") from None
-    except RecursionError:
-        raise MalformedBody("the body is nested too deeply") from None
-    refuse_repeated_names(body)
-    return found
 
 
 def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:
