@@ -1,7 +1,6 @@
 """Contexts: every type there and back, and what is forgiven or refused on the way."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta, timezone
 from typing import Any
@@ -40,10 +39,10 @@ from runyard.model.types import (
     ValueType,
 )
 from runyard.web.errors import MalformedBody
+from tests.support.kinds import typed_values
 from tests.support.turned_clock import BEGINNING
 
 BERLIN = ZoneInfo("Europe/Berlin")
-NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
 
 
 def field(kind: ValueType, name: str = "v") -> Field:
@@ -88,53 +87,7 @@ SCALARS: dict[ValueType, st.SearchStrategy[Any]] = {
 }
 
 
-def fields_of(draw: Callable[[Any], Any], inner: st.SearchStrategy[ValueType]) -> tuple[Field, ...]:
-    names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
-    return tuple(Field(name=name, parameter=name, type=draw(inner)) for name in names)
-
-
-@st.composite
-def kinds(draw: Callable[[Any], Any], depth: int = 2) -> ValueType:
-    if depth == 0 or draw(st.integers(0, 2)) == 0:
-        return draw(st.sampled_from(list(SCALARS)))
-    inner = kinds(depth=depth - 1)
-    match draw(st.sampled_from(["list", "map", "record", "table", "nullable"])):
-        case "list":
-            return ListOf(draw(inner))
-        case "map":
-            return MapOf(draw(inner))
-        case "record":
-            return Record(fields_of(draw, inner))
-        case "table":
-            return Table(fields_of(draw, inner))
-        case _:
-            return Nullable(draw(st.sampled_from([k for k in SCALARS if k != AnyValue()])))
-
-
-def values_of(kind: ValueType) -> st.SearchStrategy[Any]:
-    match kind:
-        case Nullable(item):
-            return st.none() | values_of(item)
-        case ListOf(item):
-            return st.lists(values_of(item), max_size=3)
-        case MapOf(item):
-            return st.dictionaries(st.text(), values_of(item), max_size=3)
-        case Record(fields):
-            return st.fixed_dictionaries({f.name: values_of(f.type) for f in fields})
-        case Table(columns):
-            rows = st.fixed_dictionaries({f.name: values_of(f.type) for f in columns})
-            return st.lists(rows, max_size=3)
-        case _:
-            return SCALARS[kind]
-
-
-@st.composite
-def kinds_with_values(draw: Callable[[Any], Any]) -> tuple[ValueType, Any]:
-    kind = draw(kinds())
-    return kind, draw(values_of(kind))
-
-
-@given(kinds_with_values())
+@given(typed_values(SCALARS))
 def test_what_is_written_is_read_as_it_was(found: tuple[ValueType, Any]) -> None:
     kind, value = found
     fields = (field(Nullable(kind) if not isinstance(kind, Nullable | AnyValue) else kind),)
