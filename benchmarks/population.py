@@ -40,8 +40,10 @@ from runyard.model.ids import (
 from runyard.model.schedules import Schedule, TriggerKind
 from runyard.model.tasks import Declaration, Policies
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import Deploy, OpenedSession, Store, TaskChange
 from runyard.stores.codes import micros
+from runyard.stores.contract.store import Store
+from runyard.stores.contract.tasks import Deploy, TaskChange
+from runyard.stores.contract.workers import OpenedSession
 
 COMPANIES = 5
 TASKS = 20

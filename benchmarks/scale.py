@@ -43,17 +43,10 @@ from runyard.model.companies import Company
 from runyard.model.ids import RunId, SessionId, WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import (
-    Beginning,
-    Claim,
-    ClaimedRun,
-    Finish,
-    NewRun,
-    Position,
-    RunFilter,
-    Share,
-    Store,
-)
+from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, Share
+from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.runs import Finish, NewRun
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.stores.sqlite.store import open_sqlite
 

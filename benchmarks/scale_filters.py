@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.population import CLOSED_TASKS, RARE, RARE_TASK, SPAN, WORKERS, Town
 from runyard.model.ids import RunId, ScheduleId, WorkerId
 from runyard.model.states import FINAL_STATES, Cause, RunState, Trigger
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 
 Condition: TypeAlias = Callable[[Town], Mapping[str, Any]]
 """Fields of a filter, in this installation."""

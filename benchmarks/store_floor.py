@@ -35,18 +35,11 @@ from runyard.model.ids import (
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Declaration, Policies
-from runyard.stores.base import (
-    Beginning,
-    Claim,
-    ClaimedRun,
-    Deploy,
-    Finish,
-    NewRun,
-    OpenedSession,
-    Share,
-    Store,
-    TaskChange,
-)
+from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, Share
+from runyard.stores.contract.runs import Finish, NewRun
+from runyard.stores.contract.store import Store
+from runyard.stores.contract.tasks import Deploy, TaskChange
+from runyard.stores.contract.workers import OpenedSession
 from runyard.stores.migrations import load_migrations
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import numbered

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from runyard.engine.engine import Engine
 from runyard.model.companies import Company
 from runyard.model.ids import RunId
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 from tests.dialects.elma.conftest import a_bundle_of_bytes, an_intake
 from tests.support.browser import visiting
 from tests.support.server import HandWorker, running_server

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.stores.sqlite.store import open_sqlite
 from tests.support.yard import Yard, opened_yard

@@ -37,8 +37,9 @@ from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
-from runyard.stores.base import Move, RunValues, Store
-from runyard.stores.outbox import CallbackHold
+from runyard.stores.contract.callbacks import CallbackHold
+from runyard.stores.contract.runs import Move, RunValues
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.telemetry import CALLBACK_DIED, MASTER_KEY_DIFFERS, listening
 from tests.support.receiver import Exchange, receiving

@@ -30,7 +30,7 @@ async def ended_anywhere(yard: Yard, worker: HandWorker, claimed: object) -> Non
     """End a run of whatever company."""
     from runyard.engine.sessions import AttemptEnd
     from runyard.model.runs import Outcome
-    from runyard.stores.base import ClaimedRun
+    from runyard.stores.contract.leases import ClaimedRun
 
     assert isinstance(claimed, ClaimedRun)
     worker.executing.pop(claimed.run_id, None)

@@ -13,7 +13,7 @@ from runyard.model.runs import Outcome, Run, RunError
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies, RetryPolicy, Task
 from runyard.model.types import Field, Text
-from runyard.stores.base import GateLoad
+from runyard.stores.contract.queues import GateLoad
 from runyard.stores.postgres.store import PostgresStore
 from tests.support.yard import Yard, _no_bytes, a_declaration
 

@@ -29,7 +29,7 @@ from runyard.model.ids import RunId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies, RetryPolicy
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.stores.sqlite.store import open_sqlite
 from tests.support.postgres import PostgresServer

@@ -10,7 +10,7 @@ from runyard.model.errors import RunNotFound
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies, RetryPolicy
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.sqlite.store import open_sqlite
 from tests.support.turned_clock import TurnedClock
 from tests.support.yard import HandWorker, Yard, opened_yard

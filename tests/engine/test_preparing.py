@@ -18,8 +18,9 @@ from runyard.model.states import Cause, RunState
 from runyard.model.types import Field, FileValue, ListOf, Record, Text
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
-from runyard.stores.base import RunFilter, Store
-from runyard.stores.preparing import HELD_FOR
+from runyard.stores.contract.listing import RunFilter
+from runyard.stores.contract.preparations import HELD_FOR
+from runyard.stores.contract.store import Store
 from tests.support.receiver import Exchange, receiving
 from tests.support.turned_clock import BEGINNING, TurnedClock
 from tests.support.yard import Yard, opened_yard

@@ -16,7 +16,7 @@ from runyard.model.runs import Outcome
 from runyard.model.states import RunState
 from runyard.model.tasks import Policies, RetryPolicy
 from runyard.model.tokens import Role, TokenKind
-from runyard.stores.base import ClaimedRun
+from runyard.stores.contract.leases import ClaimedRun
 from tests.support.pair import Pair, opened_pair, until
 from tests.support.yard import HandWorker, Yard
 

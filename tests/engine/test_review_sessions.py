@@ -15,7 +15,7 @@ from runyard.model.runs import Outcome
 from runyard.model.states import RunState
 from runyard.protocol import frames
 from runyard.protocol.frames import FromServer
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.support.yard import HandWorker, Yard
 
 MOMENT = timedelta(milliseconds=300)

@@ -12,7 +12,7 @@ from runyard.engine.engine import Engine, EngineSettings
 from runyard.model.errors import InputRefused, NameTaken, ScheduleNotFound, TaskNotFound
 from runyard.model.states import RunState, Trigger
 from runyard.model.types import Field, Integer
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 from runyard.stores.postgres.store import open_postgres
 from tests.support.turned_clock import TurnedClock
 from tests.support.yard import Yard, a_declaration, opened_yard

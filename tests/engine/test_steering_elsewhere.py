@@ -13,7 +13,7 @@ from runyard.model.errors import IllegalTransition
 from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies
-from runyard.stores.peering import Answer, Errand, Verb
+from runyard.stores.contract.peering import Answer, Errand, Verb
 from tests.support.pair import Pair, opened_pair, until
 from tests.support.yard import HandWorker, Yard
 

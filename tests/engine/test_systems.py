@@ -29,7 +29,7 @@ from runyard.model.systems import System, SystemState
 from runyard.model.types import Field, FileValue
 from runyard.outbound.addresses import Allowances
 from runyard.outbound.client import OutboundClient
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.telemetry import SYSTEM_CHANGED, listening
 from tests.support.pair import Pair, opened_pair, until
 from tests.support.receiver import Exchange, receiving

@@ -16,7 +16,11 @@ from runyard.server.app import open_store, read_stopped_store
 from runyard.server.copies import BackupOptions, back_up
 from runyard.server.settings import Settings
 from runyard.stores.backup_format import Manifest
-from runyard.stores.base import ClaimedRun, LogChunk, StartKey, Store, TaskChange
+from runyard.stores.contract.leases import ClaimedRun
+from runyard.stores.contract.logs import LogChunk
+from runyard.stores.contract.runs import StartKey
+from runyard.stores.contract.store import Store
+from runyard.stores.contract.tasks import TaskChange
 from runyard.stores.transfer import ColumnType, Table
 from tests.stores.builders import (
     ACME,

@@ -26,7 +26,7 @@ from runyard.stores.backup_format import (
     BackupUnderWay,
 )
 from runyard.stores.backup_writer import Origin, new_backup
-from runyard.stores.base import ClaimedRun
+from runyard.stores.contract.leases import ClaimedRun
 from runyard.stores.migrations import SchemaTooNew, load_migrations
 from runyard.stores.sqlite import transfer as sqlite
 from runyard.stores.sqlite.database import CannotOpen

@@ -14,18 +14,11 @@ from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Declaration, Policies
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import (
-    Claim,
-    ClaimedRun,
-    Deploy,
-    Finish,
-    Move,
-    NewRun,
-    OpenedSession,
-    Share,
-    Store,
-    TaskChange,
-)
+from runyard.stores.contract.leases import Claim, ClaimedRun, Share
+from runyard.stores.contract.runs import Finish, Move, NewRun
+from runyard.stores.contract.store import Store
+from runyard.stores.contract.tasks import Deploy, TaskChange
+from runyard.stores.contract.workers import OpenedSession
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, World
 from tests.stores.places import Place, PostgresPlace, SqlitePlace
 

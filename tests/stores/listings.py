@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from runyard.model.ids import RunId, ScheduleId, TaskId, WorkerId
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 from tests.stores.builders import NOW
 
 S, T = RunState, TaskId(10)

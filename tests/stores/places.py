@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import apsw
 import psycopg
 
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.stores.sqlite.store import open_sqlite
 

@@ -17,16 +17,10 @@ from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, Versi
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Declaration, Policies
-from runyard.stores.base import (
-    Claim,
-    ClaimedRun,
-    Deploy,
-    Finish,
-    NewRun,
-    OpenedSession,
-    Share,
-    TaskChange,
-)
+from runyard.stores.contract.leases import Claim, ClaimedRun, Share
+from runyard.stores.contract.runs import Finish, NewRun
+from runyard.stores.contract.tasks import Deploy, TaskChange
+from runyard.stores.contract.workers import OpenedSession
 from runyard.stores.postgres.store import PostgresStore, open_postgres
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

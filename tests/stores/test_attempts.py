@@ -6,7 +6,9 @@ import pytest
 
 from runyard.model.runs import Attempt, Outcome, RunError
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import INLINE_LIMIT, Beginning, ProgressReport, StepRecord
+from runyard.stores.contract.leases import Beginning
+from runyard.stores.contract.runs import ProgressReport, StepRecord
+from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import (
     ACME,
     GLOBEX,

@@ -4,8 +4,8 @@ from typing import Any
 
 from runyard.model.audit import AuditEntry
 from runyard.model.ids import ActorId, AuditEntryId
-from runyard.stores.audit import AuditPosition
-from runyard.stores.base import Store
+from runyard.stores.contract.audit import AuditPosition
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, later
 
 

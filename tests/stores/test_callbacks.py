@@ -9,8 +9,8 @@ import pytest
 from runyard.model.callbacks import Callback, CallbackSecret, CallbackState
 from runyard.model.ids import CallbackId, RunId
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import Store
-from runyard.stores.outbox import CallbackEnd, CallbackHold, NewCallback
+from runyard.stores.contract.callbacks import CallbackEnd, CallbackHold, NewCallback
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, NOW, KnownTask, World, a_finish, a_move, later
 from tests.stores.test_starting import a_key
 

@@ -9,9 +9,11 @@ from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.ids import AllocationId, RunId, SessionId, TaskId, VersionId, WorkerId
 from runyard.model.runs import RunError
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.base import INLINE_LIMIT, Position, RunFilter, Store
-from runyard.stores.calls import CallCount, CallRecord
+from runyard.stores.contract.calls import CallCount, CallRecord
+from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.store import Store
 from runyard.stores.tables import calls as calls_table
+from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import ACME, GLOBEX, NOW, World, a_session, later
 
 TASK = TaskId(12)

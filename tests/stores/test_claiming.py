@@ -3,7 +3,8 @@
 import asyncio
 
 from runyard.model.states import RunState
-from runyard.stores.base import ClaimedRun, Share, Store
+from runyard.stores.contract.leases import ClaimedRun, Share
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, KnownTask, World, a_finish, later
 from tests.stores.places import Place
 

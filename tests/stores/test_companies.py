@@ -6,7 +6,7 @@ import msgspec
 
 from runyard.model.ids import TokenId
 from runyard.model.tokens import Role, Token, TokenKind
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, NOW, World, a_company, later
 
 

@@ -14,9 +14,10 @@ import pytest
 from runyard.model.errors import StorageUnavailable
 from runyard.model.files import StoredFile
 from runyard.model.ids import FileId
-from runyard.stores.base import INLINE_LIMIT, Store
+from runyard.stores.contract.store import Store
 from runyard.stores.postgres.blobs import SharedBlobs
 from runyard.stores.postgres.store import open_postgres
+from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import ACME, GLOBEX, World, a_finish, later
 from tests.stores.places import Place
 from tests.stores.test_attempts import a_step

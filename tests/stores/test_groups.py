@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 from runyard.model.errors import Overloaded
 from runyard.model.states import RunState
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.tables.pieces import WriteRefused
 from tests.stores.builders import ACME, World, a_finish, a_move
 from tests.stores.places import Place

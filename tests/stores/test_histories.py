@@ -2,7 +2,7 @@
 
 from runyard.model.runs import Outcome
 from runyard.model.states import RunState
-from runyard.stores.base import Finish, Move
+from runyard.stores.contract.runs import Finish, Move
 from tests.stores.builders import ACME, GLOBEX, NOW, World, later
 
 

@@ -7,7 +7,7 @@ import pytest
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.contract.listing import Position, RunFilter
 from tests.stores.builders import (
     ACME,
     GLOBEX,

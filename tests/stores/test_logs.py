@@ -1,7 +1,8 @@
 """Log lines: in order, by level, page by page."""
 
 from runyard.model.logs import LogLevel, LogLine
-from runyard.stores.base import LogChunk, Store
+from runyard.stores.contract.logs import LogChunk
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, later
 
 INFO, ERROR, TRACE = LogLevel.INFO, LogLevel.ERROR, LogLevel.TRACE

@@ -3,7 +3,7 @@
 import asyncio
 
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import Beginning
+from runyard.stores.contract.leases import Beginning
 from tests.stores.builders import (
     ACME,
     GLOBEX,

@@ -8,7 +8,7 @@ import pytest
 from runyard.model.ids import ScheduleId
 from runyard.model.runs import Run
 from runyard.model.states import RunState, Trigger
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.contract.listing import Position, RunFilter
 from runyard.stores.tables import pages, totals
 from tests.stores.builders import ACME, World, a_finish, later
 from tests.stores.places import Place

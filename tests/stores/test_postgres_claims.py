@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from runyard.model.states import RunState
-from runyard.stores.base import Claim, Share
+from runyard.stores.contract.leases import Claim, Share
 from tests.stores.postgres_support import (
     ACME,
     GATE,

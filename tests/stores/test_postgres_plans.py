@@ -10,7 +10,8 @@ import pytest
 
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.states import RunState, Trigger
-from runyard.stores.base import Beginning, Position, RunFilter
+from runyard.stores.contract.leases import Beginning
+from runyard.stores.contract.listing import Position, RunFilter
 from runyard.stores.filters import Listing, listing_of, listings_of
 from runyard.stores.postgres.connecting import FOR_READING
 from runyard.stores.postgres.database import list_text

@@ -11,7 +11,8 @@ import pytest
 
 from runyard.model.errors import Overloaded, RunyardError
 from runyard.model.ids import RunId
-from runyard.stores.base import Beginning, StartKey
+from runyard.stores.contract.leases import Beginning
+from runyard.stores.contract.runs import StartKey
 from runyard.stores.postgres.writer import MOST_WAITING
 from runyard.stores.tables.pieces import WriteRefused
 from tests.stores.postgres_support import (

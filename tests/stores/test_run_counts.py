@@ -11,7 +11,9 @@ import pytest
 from runyard.model.ids import RunId, SessionId
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.base import TOTAL_LIMIT, Beginning, ClaimedRun, RunFilter, Store
+from runyard.stores.contract.leases import Beginning, ClaimedRun
+from runyard.stores.contract.listing import TOTAL_LIMIT, RunFilter
+from runyard.stores.contract.store import Store
 from runyard.stores.sqlite.counting import moves_runs
 from runyard.stores.sqlite.store import open_sqlite
 from tests.stores.builders import (

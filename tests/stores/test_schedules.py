@@ -8,7 +8,7 @@ import msgspec
 from runyard.model.ids import ScheduleId
 from runyard.model.schedules import Schedule, TriggerKind
 from runyard.model.states import Trigger
-from runyard.stores.base import INLINE_LIMIT
+from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import ACME, GLOBEX, NOW, KnownTask, World, later
 
 

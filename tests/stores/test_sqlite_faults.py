@@ -16,7 +16,7 @@ import pytest
 
 from runyard.model.errors import Busy, StorageUnavailable
 from runyard.model.states import RunState
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.migrations import Migration, SchemaTooNew, load_migrations, missing_migrations
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase, _again
 from runyard.stores.sqlite.store import SqliteStore, open_sqlite

@@ -10,7 +10,7 @@ import pytest
 import runyard.stores.sqlite
 from runyard.model.ids import RunId, TaskId
 from runyard.model.states import RunState, Trigger
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.contract.listing import Position, RunFilter
 from runyard.stores.filters import Listing, calls_of, listing_of, listings_of, outside_of
 from runyard.stores.queries import SHARED, load_queries
 from runyard.stores.sqlite.database import list_text

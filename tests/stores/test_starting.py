@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from runyard.model.states import RunState, Trigger
-from runyard.stores.base import INLINE_LIMIT, StartKey, StartOutcome
+from runyard.stores.contract.runs import StartKey, StartOutcome
 from runyard.stores.tables.pieces import WriteRefused
+from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import ACME, GLOBEX, NOW, KnownTask, World, later
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from runyard.model.ids import ActorId, SystemId, TokenId
 from runyard.model.systems import System, SystemState
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, later
 
 FINANCE, SALES = SystemId(1), SystemId(2)

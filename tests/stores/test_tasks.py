@@ -8,7 +8,7 @@ import msgspec
 from runyard.model.ids import ActorId, VersionId, encode_public_id
 from runyard.model.tasks import Gate, Policies, RetryPolicy
 from runyard.model.types import Field, Text
-from runyard.stores.base import TaskChange
+from runyard.stores.contract.tasks import TaskChange
 from tests.stores.builders import (
     ACME,
     GLOBEX,

@@ -6,7 +6,9 @@ import pytest
 
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.states import RunState
-from runyard.stores.base import LogChunk, StartKey, Store
+from runyard.stores.contract.logs import LogChunk
+from runyard.stores.contract.runs import StartKey
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, NOW, World, a_finish, a_retry, later
 from tests.stores.places import Place
 from tests.stores.test_attempts import a_step

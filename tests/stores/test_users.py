@@ -9,7 +9,7 @@ from runyard.model.credentials import ApiKey, Ticket
 from runyard.model.ids import ApiKeyId, LoginId, TicketId, UserId
 from runyard.model.tokens import Role
 from runyard.model.users import ClockStyle, DateStyle, Display, Grant, Login, SetupLink, User
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, NOW, later
 from tests.stores.places import Place
 

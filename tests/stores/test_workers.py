@@ -1,7 +1,7 @@
 """Workers and their sessions."""
 
 from runyard.model.workers import WorkerState
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from tests.stores.builders import ACME, GLOBEX, NOW, World, a_finish, a_session, a_worker, later
 
 

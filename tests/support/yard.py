@@ -16,7 +16,8 @@ from runyard.model.states import RunState
 from runyard.model.tasks import Declaration, Policies, Task, Version
 from runyard.model.types import Field
 from runyard.outbound.base import Outbound
-from runyard.stores.base import ClaimedRun, Store
+from runyard.stores.contract.leases import ClaimedRun
+from runyard.stores.contract.store import Store
 from tests.support.turned_clock import TurnedClock
 
 LONG = timedelta(minutes=1)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from runyard.engine.call_views import merged, run_from_call
 from runyard.model.ids import AllocationId, CompanyId, RunId, TaskId, VersionId, WorkerId
 from runyard.model.states import Cause, RunState
-from runyard.stores.base import TOTAL_LIMIT, Position, RunFilter, RunPage
-from runyard.stores.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.listing import TOTAL_LIMIT, Position, RunFilter, RunPage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from runyard.engine.news import (
     decode_news,
     encode_news,
 )
-from runyard.stores.peering import LARGEST_NEWS
+from runyard.stores.contract.peering import LARGEST_NEWS
 
 IDS = st.integers(1, 2**53)
 

@@ -13,7 +13,7 @@ from runyard.cli.serve import ServeOptions
 
 if TYPE_CHECKING:
     from runyard.server.settings import Settings
-    from runyard.stores.base import StoreStatistics
+    from runyard.stores.contract.store import StoreStatistics
     from runyard.stores.transfer import Carried
 
 app = App(name="db", help="Look after the database.")

@@ -1,7 +1,7 @@
 """Who asked for something, in words: rows keep an id, people read a name."""
 
 from runyard.model.ids import ActorId, SystemId, TokenId, UserId
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 MOST_KNOWN = 10_000
 

@@ -41,7 +41,7 @@ from runyard.model.errors import (
 from runyard.model.ids import AllocationId, CompanyId, TaskId, UserId, VersionId
 from runyard.model.runs import RunError
 from runyard.model.tasks import Task
-from runyard.stores.calls import Placement
+from runyard.stores.contract.calls import Placement
 from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 DEFAULT_DEADLINE = timedelta(seconds=60)

@@ -19,7 +19,7 @@ from runyard.model.audit import AuditEntry
 from runyard.model.companies import Company
 from runyard.model.errors import Busy
 from runyard.model.ids import ActorId, AuditEntryId, CompanyId
-from runyard.stores.audit import AuditPosition
+from runyard.stores.contract.audit import AuditPosition
 
 RETENTION = timedelta(days=180)
 PRUNE_EVERY = timedelta(hours=1)

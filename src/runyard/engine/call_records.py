@@ -13,8 +13,9 @@ from runyard.engine.clock import Clock
 from runyard.engine.logbook import Logbook
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
-from runyard.stores.base import Position, RunFilter, Store
-from runyard.stores.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.store import Store
 from runyard.telemetry import CALLS_DELAYED, CALLS_REFUSED, emit
 
 BEHIND = timedelta(milliseconds=25)

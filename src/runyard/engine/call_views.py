@@ -6,8 +6,9 @@ from runyard.model.ids import GateId, RunId
 from runyard.model.runs import CALL_TOKEN, Run
 from runyard.model.states import Trigger
 from runyard.model.tasks import DEFAULT_PRIORITY
-from runyard.stores.base import RunFilter, RunPage, RunValues
-from runyard.stores.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.listing import RunFilter, RunPage
+from runyard.stores.contract.runs import RunValues
 
 
 def run_from_call(call: CallRecord) -> Run:

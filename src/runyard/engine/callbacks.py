@@ -26,8 +26,9 @@ from runyard.model.errors import (
 from runyard.model.ids import CallbackId, CompanyId, RunId, decode_public_id
 from runyard.model.runs import Run
 from runyard.outbound.addresses import WebAddress, read_address
-from runyard.stores.base import TOTAL_LIMIT, RunValues
-from runyard.stores.outbox import NewCallback
+from runyard.stores.contract.callbacks import NewCallback
+from runyard.stores.contract.listing import TOTAL_LIMIT
+from runyard.stores.contract.runs import RunValues
 
 NATIVE = "native"
 MOST_CALLBACKS = 10

@@ -27,7 +27,7 @@ from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Task
-from runyard.stores.calls import CallRecord
+from runyard.stores.contract.calls import CallRecord
 
 LOOK_EVERY = timedelta(seconds=1)
 GRACE = timedelta(seconds=2)

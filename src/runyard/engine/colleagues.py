@@ -13,8 +13,8 @@ from runyard.model.errors import CodeRefused, NoWorker
 from runyard.model.ids import CompanyId, RunId, SessionId
 from runyard.model.tasks import Declaration
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import Store
-from runyard.stores.peering import Answer, Errand, Verb
+from runyard.stores.contract.peering import Answer, Errand, Verb
+from runyard.stores.contract.store import Store
 
 LOOKING = timedelta(seconds=90)
 """How long another server's worker may take to look into a bundle; it gives up itself before."""

@@ -29,7 +29,7 @@ from runyard.model.errors import AddressRefused, OutboundFailed, RunyardError
 from runyard.model.ids import CallbackId, RunId, encode_public_id
 from runyard.outbound.addresses import read_address
 from runyard.outbound.base import Outbound, OutboundLimits, OutboundRequest
-from runyard.stores.outbox import CallbackEnd, CallbackHold
+from runyard.stores.contract.callbacks import CallbackEnd, CallbackHold
 from runyard.telemetry import CALLBACK_DIED, MAINTENANCE_FAILED, emit
 
 FIRST_PAUSES = (

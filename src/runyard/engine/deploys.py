@@ -24,7 +24,7 @@ from runyard.model.errors import (
 )
 from runyard.model.ids import ActorId, GateId, TaskId, VersionId
 from runyard.model.tasks import Declaration, Task
-from runyard.stores.base import Deploy, TaskChange
+from runyard.stores.contract.tasks import Deploy, TaskChange
 from runyard.telemetry import TASKS_DEPLOYED, emit
 
 ARCHIVE_LIMIT = 100 * 1024 * 1024

@@ -21,7 +21,7 @@ from runyard.model.errors import CompanyNotFound, TaskNotFound, VersionNotFound
 from runyard.model.ids import CompanyId, GateId, TaskId, VersionId, decode_public_id
 from runyard.model.shapes import Shape, shape
 from runyard.model.tasks import Gate, Task, Version
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 SHARED_LIFE = timedelta(seconds=1)
 MOST_ENTRIES = 50_000

@@ -36,7 +36,9 @@ from runyard.model.errors import Overloaded, RunyardError
 from runyard.model.ids import CompanyId, GateId, VersionId
 from runyard.model.states import Cause
 from runyard.model.tasks import Version
-from runyard.stores.base import Claim, ClaimedRun, LeasedRun, Move, Share, Store
+from runyard.stores.contract.leases import Claim, ClaimedRun, LeasedRun, Share
+from runyard.stores.contract.runs import Move
+from runyard.stores.contract.store import Store
 from runyard.telemetry import DISPATCH_DELAYED, emit
 
 TOKEN_BITS = 32

@@ -22,8 +22,9 @@ from runyard.engine.peers import Peers
 from runyard.engine.sessions import Sessions
 from runyard.model.errors import Unconfirmed
 from runyard.model.ids import GateId, RunId, SessionId
-from runyard.stores.base import LeasedRun, Store
-from runyard.stores.peering import Answer, Errand, Holding, Peering, Verb
+from runyard.stores.contract.leases import LeasedRun
+from runyard.stores.contract.peering import Answer, Errand, Holding, Peering, Verb
+from runyard.stores.contract.store import Store
 
 MARGIN = timedelta(seconds=2)
 """How long after a lease has ended it is surely over, whatever the clocks of two servers say."""

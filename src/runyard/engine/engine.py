@@ -74,7 +74,7 @@ from runyard.model.ids import RunId
 from runyard.model.logs import LogLine
 from runyard.model.servers import Server
 from runyard.outbound.base import Nowhere, Outbound
-from runyard.stores.base import Store, StoreStatistics
+from runyard.stores.contract.store import Store, StoreStatistics
 from runyard.telemetry import WORKER_CONNECTED, emit
 
 MOST_PER_SLOT = 100

@@ -15,7 +15,7 @@ from runyard.engine.news import Topic
 from runyard.engine.runs import Runs
 from runyard.engine.steering import KillReport, Steering
 from runyard.model.ids import RunId
-from runyard.stores.peering import Answer, Errand, Peering, Verb
+from runyard.stores.contract.peering import Answer, Errand, Peering, Verb
 from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 FENCE_EVERY = timedelta(seconds=1)

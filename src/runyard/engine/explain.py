@@ -15,7 +15,7 @@ from runyard.model.ids import RunId
 from runyard.model.runs import Run
 from runyard.model.states import RunState
 from runyard.model.tasks import Gate, Task
-from runyard.stores.base import MOST_BEFORE
+from runyard.stores.contract.queues import MOST_BEFORE
 
 SHOWN_RUNS = 20
 

@@ -16,7 +16,7 @@ from runyard.model.errors import FieldProblem, FileNotFound, InputRefused, TooLa
 from runyard.model.files import StoredFile
 from runyard.model.ids import CompanyId, FileId, RunId
 from runyard.model.shapes import Shape
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LONGEST_NAME = 255

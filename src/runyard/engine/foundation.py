@@ -11,7 +11,7 @@ from runyard.engine.ids import Ids
 from runyard.engine.peers import Peers
 from runyard.engine.sessions import Sessions
 from runyard.engine.watch import Watch
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 BLOCK = 4096
 """Ids reserved at a time. A crash skips what was left of a block; ids are never used twice."""

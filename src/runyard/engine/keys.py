@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from runyard.model.errors import WrongMasterKey
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.telemetry import MASTER_KEY_DIFFERS, emit
 
 KEY_LENGTH = 32

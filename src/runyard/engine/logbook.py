@@ -18,7 +18,8 @@ from runyard.engine.watch import Watch
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
-from runyard.stores.base import LogChunk, Store
+from runyard.stores.contract.logs import LogChunk
+from runyard.stores.contract.store import Store
 from runyard.telemetry import LINES_DELAYED, LINES_REFUSED, emit
 
 GATHERING = timedelta(milliseconds=100)

@@ -22,7 +22,7 @@ from runyard.engine.users import Users, is_plausible_email
 from runyard.model.errors import Unauthenticated
 from runyard.model.ids import LoginId, UserId
 from runyard.model.users import Login, User
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.telemetry import LOGIN_REFUSED, emit
 
 SHARED_LIFE = timedelta(seconds=1)

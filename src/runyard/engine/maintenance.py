@@ -40,7 +40,8 @@ from runyard.model.ids import CompanyId, TaskId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import FINAL_STATES, Cause
 from runyard.model.tasks import Task
-from runyard.stores.base import Finish, LeasedRun
+from runyard.stores.contract.leases import LeasedRun
+from runyard.stores.contract.runs import Finish
 from runyard.telemetry import (
     CLOCK_JUMPED,
     MAINTENANCE_FAILED,

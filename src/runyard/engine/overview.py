@@ -11,7 +11,8 @@ from runyard.model.companies import Company
 from runyard.model.ids import CompanyId
 from runyard.model.states import RunState
 from runyard.model.workers import WorkerState
-from runyard.stores.base import RunFilter, Store
+from runyard.stores.contract.listing import RunFilter
+from runyard.stores.contract.store import Store
 
 LIFE = timedelta(seconds=2)
 LATELY = timedelta(hours=24)

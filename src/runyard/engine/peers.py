@@ -26,8 +26,8 @@ from runyard.engine.news import (
 from runyard.model.errors import NameTaken
 from runyard.model.ids import CompanyId, GateId, RunId
 from runyard.model.servers import Server
-from runyard.stores.base import Store
-from runyard.stores.peering import LARGEST_NEWS
+from runyard.stores.contract.peering import LARGEST_NEWS
+from runyard.stores.contract.store import Store
 from runyard.telemetry import PEERS_REACHED, emit
 
 LOOK_LISTENING = timedelta(seconds=5)

@@ -31,8 +31,8 @@ from runyard.model.logs import LogLevel
 from runyard.model.runs import Run, RunError
 from runyard.model.states import Cause, RunState
 from runyard.outbound.base import Outbound
-from runyard.stores.base import Move, NewRun
-from runyard.stores.preparing import HELD_FOR, Preparation, Prepared
+from runyard.stores.contract.preparations import HELD_FOR, Preparation, Prepared
+from runyard.stores.contract.runs import Move, NewRun
 from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 KEPT_EVERY = timedelta(seconds=20)

@@ -17,7 +17,7 @@ from runyard.engine.clock import Clock
 from runyard.model.companies import Company
 from runyard.model.errors import Busy, MonthlyLimitReached
 from runyard.model.ids import CompanyId
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 BEHIND = timedelta(seconds=1)
 DEFAULT_PLACES = 32

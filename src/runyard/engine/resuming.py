@@ -22,7 +22,7 @@ from runyard.engine.foundation import Foundation
 from runyard.engine.news import Topic
 from runyard.engine.sessions import HeldRun, Session, WorkerHello, WorkerPort
 from runyard.model.ids import RunId, SessionId
-from runyard.stores.base import LeasedRun
+from runyard.stores.contract.leases import LeasedRun
 from runyard.telemetry import WORKER_CUT_OFF, WORKER_RESUMED, emit
 
 MOST_HELD = 100_000

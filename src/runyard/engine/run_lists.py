@@ -15,7 +15,7 @@ from runyard.engine.clock import to_micros
 from runyard.engine.foundation import Foundation
 from runyard.model.companies import Company
 from runyard.model.runs import Run
-from runyard.stores.base import Position, RunFilter
+from runyard.stores.contract.listing import Position, RunFilter
 
 LARGEST_PART = 500
 

@@ -15,8 +15,10 @@ from runyard.model.errors import IllegalTransition, RunNotFound
 from runyard.model.ids import CompanyId, RunId, SessionId, decode_public_id
 from runyard.model.runs import Attempt, Run
 from runyard.model.states import FINAL_STATES, Cause, RunState
-from runyard.stores.base import LeasedRun, Move, Position, RunFilter, RunPage, RunValues
-from runyard.stores.calls import CallRecord
+from runyard.stores.contract.calls import CallRecord
+from runyard.stores.contract.leases import LeasedRun
+from runyard.stores.contract.listing import Position, RunFilter, RunPage
+from runyard.stores.contract.runs import Move, RunValues
 
 LONGEST_WAIT = timedelta(minutes=5)
 TRIES = 20

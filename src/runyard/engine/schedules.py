@@ -28,7 +28,7 @@ from runyard.model.errors import (
 )
 from runyard.model.ids import ScheduleId
 from runyard.model.schedules import Schedule, TriggerKind
-from runyard.stores.base import NewRun
+from runyard.stores.contract.runs import NewRun
 from runyard.telemetry import SCHEDULE_SKIPPED, emit
 
 SHORTEST_INTERVAL = timedelta(seconds=1)

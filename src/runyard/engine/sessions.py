@@ -42,7 +42,10 @@ from runyard.model.ids import (
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.tasks import Declaration, Version
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import ClaimedRun, OpenedSession, ProgressReport, Store
+from runyard.stores.contract.leases import ClaimedRun
+from runyard.stores.contract.runs import ProgressReport
+from runyard.stores.contract.store import Store
+from runyard.stores.contract.workers import OpenedSession
 
 LAPSING = 0.7
 """Of a lease gone by without being renewed: at a third of it that was tried first."""

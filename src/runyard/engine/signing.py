@@ -23,7 +23,7 @@ from runyard.engine.clock import Clock
 from runyard.engine.keys import Keys
 from runyard.model.credentials import SigningKey
 from runyard.model.errors import Unauthenticated, WrongMasterKey
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 ALGORITHM = "RS512"
 LONGEST_TOKEN_LIFE = timedelta(hours=12)

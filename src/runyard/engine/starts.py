@@ -32,8 +32,8 @@ from runyard.model.shapes import Shape
 from runyard.model.states import RunState, Trigger
 from runyard.model.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY, Task
 from runyard.outbound.addresses import Allowances, WebAddress, read_address
-from runyard.stores.base import NewRun, StartKey
-from runyard.stores.preparing import HELD_FOR, NewPreparation
+from runyard.stores.contract.preparations import HELD_FOR, NewPreparation
+from runyard.stores.contract.runs import NewRun, StartKey
 
 VALUES_LIMIT = 4 * 1024 * 1024
 """Bytes of a run's input or output."""

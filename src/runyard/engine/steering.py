@@ -21,8 +21,9 @@ from runyard.engine.transitions import sources, target
 from runyard.model.ids import CompanyId, GateId, RunId
 from runyard.model.runs import Outcome, RunError
 from runyard.model.states import Cause
-from runyard.stores.base import Finish, LeasedRun, Move
-from runyard.stores.peering import Answer
+from runyard.stores.contract.leases import LeasedRun
+from runyard.stores.contract.peering import Answer
+from runyard.stores.contract.runs import Finish, Move
 
 
 class KillReport(msgspec.Struct, frozen=True, kw_only=True):

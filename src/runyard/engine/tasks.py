@@ -11,8 +11,9 @@ from runyard.model.companies import Company
 from runyard.model.errors import Unconfirmed
 from runyard.model.ids import RunId
 from runyard.model.tasks import Task, Version
-from runyard.stores.base import GateLoad, LeasedRun
-from runyard.stores.peering import Answer
+from runyard.stores.contract.leases import LeasedRun
+from runyard.stores.contract.peering import Answer
+from runyard.stores.contract.queues import GateLoad
 
 CLEANED_AT_ONCE = 2_000
 PASSES = 20

@@ -34,7 +34,7 @@ from runyard.model.errors import (
 from runyard.model.ids import CompanyId, LoginId, UserId
 from runyard.model.tokens import Role
 from runyard.model.users import Display, Grant, SetupLink, User
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 EMAIL = re.compile(r"[^\s@<>\"',;:\\]{1,64}@[^\s@<>\"',;:\\]{1,190}")
 LONGEST_EMAIL = 254

@@ -22,7 +22,7 @@ from runyard.engine.peers import Peers
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Run
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 
 RING = 10_000
 CLIENT_QUEUE = 256

@@ -44,7 +44,7 @@ from runyard.server.http import HttpServer, listening_socket
 from runyard.server.master_key import MASTER_KEY_FILE, read_master_key
 from runyard.server.probes import ROUTES as PROBES
 from runyard.server.settings import Settings
-from runyard.stores.base import Store
+from runyard.stores.contract.store import Store
 from runyard.stores.transfer import Source, Target
 from runyard.surroundings import forbid_inspection, hide_arguments
 from runyard.telemetry import SERVER_STARTED, SERVER_STOPPED, emit, sending_events_to

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from runyard.model.states import FINAL_STATES, Trigger
-from runyard.stores.base import Position, RunFilter
 from runyard.stores.codes import (
     CAUSE_CODES,
     END_CODES,
@@ -25,6 +24,7 @@ from runyard.stores.codes import (
     TRIGGER_CODES,
     micros,
 )
+from runyard.stores.contract.listing import Position, RunFilter
 
 _EQUALITIES = ("task_id", "worker_id", "schedule_id", "restarted_from")
 _BOUNDS = (

@@ -29,7 +29,8 @@ from runyard.model.ids import encode_public_id
 from runyard.model.runs import Run, RunError
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.model.tokens import Permission
-from runyard.stores.base import Position, RunFilter, RunValues
+from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.runs import RunValues
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route

@@ -18,7 +18,7 @@ from runyard.dialects.automation_anywhere.filters import (
 )
 from runyard.model.audit import AuditEntry
 from runyard.model.tokens import Permission
-from runyard.stores.audit import AuditPosition
+from runyard.stores.contract.audit import AuditPosition
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route

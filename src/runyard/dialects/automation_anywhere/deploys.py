@@ -20,7 +20,7 @@ from runyard.model.runs import Run
 from runyard.model.states import Trigger
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
-from runyard.stores.base import RunValues
+from runyard.stores.contract.runs import RunValues
 from runyard.web.house import House
 from runyard.web.requests import Request
 from runyard.web.responses import ENCODER

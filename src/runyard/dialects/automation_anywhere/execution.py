@@ -27,7 +27,7 @@ from runyard.model.runs import RunError
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
-from runyard.stores.calls import CallRecord
+from runyard.stores.contract.calls import CallRecord
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.errors import RouteNotFound
 from runyard.web.house import House

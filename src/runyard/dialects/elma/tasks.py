@@ -49,7 +49,7 @@ from runyard.model.runs import Run
 from runyard.model.states import Cause, Trigger
 from runyard.model.tasks import Task, Version
 from runyard.model.tokens import Permission
-from runyard.stores.base import RunValues
+from runyard.stores.contract.runs import RunValues
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.house import House
 from runyard.web.responses import ENCODER, send_bytes

@@ -15,7 +15,7 @@ from runyard.model.errors import IllegalTransition, Unauthenticated
 from runyard.model.ids import GateId, TaskId
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 from runyard.web.requests import Request, refused
 from runyard.web.responses import Response
 from runyard.web.routing import Route

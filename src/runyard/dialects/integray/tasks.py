@@ -13,7 +13,8 @@ from runyard.model.ids import GateId, RunId, TaskId
 from runyard.model.runs import Run
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
-from runyard.stores.base import GateLoad, RunFilter
+from runyard.stores.contract.listing import RunFilter
+from runyard.stores.contract.queues import GateLoad
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route

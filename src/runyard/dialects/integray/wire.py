@@ -20,7 +20,8 @@ from runyard.model.states import RunState, Trigger
 from runyard.model.tasks import Task, Version
 from runyard.model.types import Field, Table
 from runyard.model.workers import WorkerState
-from runyard.stores.base import GateLoad, RunValues
+from runyard.stores.contract.queues import GateLoad
+from runyard.stores.contract.runs import RunValues
 from runyard.web import errors as web_errors
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -8,7 +8,7 @@ from runyard.model.companies import Company
 from runyard.model.tokens import Permission
 from runyard.protocol import audit_shapes
 from runyard.protocol.shapes import PageQuery
-from runyard.stores.audit import AuditPosition
+from runyard.stores.contract.audit import AuditPosition
 from runyard.web.requests import Request, refused
 from runyard.web.routing import Route
 

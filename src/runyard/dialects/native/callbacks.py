@@ -17,7 +17,7 @@ from runyard.model.runs import Run
 from runyard.model.states import RunState
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
-from runyard.stores.base import RunValues
+from runyard.stores.contract.runs import RunValues
 from runyard.web.requests import Request, refused
 from runyard.web.responses import ENCODER
 from runyard.web.routing import Route

@@ -14,7 +14,7 @@ from runyard.model.errors import KeptElsewhere
 from runyard.model.ids import encode_public_id
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol import call_shapes, shapes
-from runyard.stores.calls import CallRecord
+from runyard.stores.contract.calls import CallRecord
 from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.authentication import authenticate

@@ -11,7 +11,7 @@ from runyard.model.runs import Attempt, Run
 from runyard.model.schedules import Schedule
 from runyard.model.tasks import Task
 from runyard.protocol import shapes
-from runyard.stores.base import RunValues
+from runyard.stores.contract.runs import RunValues
 
 
 async def shown_run(

@@ -13,7 +13,7 @@ import msgspec
 
 from runyard.model.errors import InputRefused
 from runyard.protocol.shapes import PageQuery
-from runyard.stores.base import Position
+from runyard.stores.contract.listing import Position
 from runyard.web.requests import refused
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
 from runyard.protocol import shapes
-from runyard.stores.base import RunFilter
+from runyard.stores.contract.listing import RunFilter
 from runyard.web.authentication import authenticate
 from runyard.web.events import EVENT_STREAM
 from runyard.web.requests import Request

@@ -18,7 +18,7 @@ from runyard.model.tokens import Token
 from runyard.model.types import Field
 from runyard.model.users import User
 from runyard.protocol import shapes, user_shapes
-from runyard.stores.base import RunValues
+from runyard.stores.contract.runs import RunValues
 
 NULL = Raw(b"null")
 

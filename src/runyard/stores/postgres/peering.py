@@ -15,9 +15,8 @@ import psycopg
 from runyard.model.errors import StorageUnavailable
 from runyard.model.ids import GateId, RunId, SessionId
 from runyard.model.servers import Server
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
-from runyard.stores.peering import Answer, Errand, Holding, Verb
+from runyard.stores.contract.peering import Answer, Errand, Holding, Verb
 from runyard.stores.postgres.connecting import (
     FOR_LISTENING,
     Connector,
@@ -26,7 +25,7 @@ from runyard.stores.postgres.connecting import (
 )
 from runyard.stores.postgres.link import Bound, Link, LinkLost, Prepared, Rows
 from runyard.stores.postgres.statements import Shape
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _LISTEN = Bound(Prepared(b"listen", b"LISTEN runyard"))
 _FIRST_BACK_OFF = 0.05

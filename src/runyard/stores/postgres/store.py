@@ -7,28 +7,26 @@ from pathlib import Path
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
-from runyard.stores.audit import AuditLog
-from runyard.stores.base import (
-    Blobs,
-    Companies,
-    Files,
-    Logins,
-    Logs,
-    Runs,
-    Schedules,
-    StoreStatistics,
-    Tasks,
-    Tokens,
-    Users,
-    Workers,
-    WriteClass,
-)
-from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
-from runyard.stores.credentials import ApiKeys, SigningKeys, Tickets
+from runyard.stores.contract.audit import AuditLog
+from runyard.stores.contract.blobs import Blobs
+from runyard.stores.contract.callbacks import Callbacks
+from runyard.stores.contract.calls import Allocations, Calls
+from runyard.stores.contract.companies import Companies
+from runyard.stores.contract.credentials import ApiKeys, SigningKeys, Tickets
+from runyard.stores.contract.files import Files
+from runyard.stores.contract.logs import Logs
+from runyard.stores.contract.peering import Peering
+from runyard.stores.contract.preparations import Preparations
+from runyard.stores.contract.runs import Runs
+from runyard.stores.contract.schedules import Schedules
+from runyard.stores.contract.store import StoreStatistics
+from runyard.stores.contract.systems import Systems
+from runyard.stores.contract.tasks import Tasks
+from runyard.stores.contract.tokens import Tokens
+from runyard.stores.contract.users import Logins, Users
+from runyard.stores.contract.workers import Workers
 from runyard.stores.migrations import load_migrations
-from runyard.stores.outbox import Callbacks
-from runyard.stores.peering import Peering
 from runyard.stores.postgres.blobs import SharedBlobs
 from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
 from runyard.stores.postgres.database import PostgresDatabase
@@ -38,9 +36,7 @@ from runyard.stores.postgres.readers import Readers
 from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
-from runyard.stores.preparing import Preparations
 from runyard.stores.queries import SHARED, load_queries
-from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.audit import AuditTable
 from runyard.stores.tables.callbacks import CallbackTable
@@ -50,7 +46,7 @@ from runyard.stores.tables.credentials import ApiKeyTable, SigningKeyTable, Tick
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
-from runyard.stores.tables.pieces import Statement, a_piece
+from runyard.stores.tables.pieces import Statement, WriteClass, a_piece
 from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from runyard.model.errors import Overloaded
-from runyard.stores.base import WriteClass
 from runyard.stores.postgres.groups import Group, Work
 from runyard.stores.postgres.lane import PATIENCE, Lane
 from runyard.stores.postgres.statements import Shape
-from runyard.stores.tables.pieces import Answer, Piece
+from runyard.stores.tables.pieces import Answer, Piece, WriteClass
 
 MOST_WAITING = 5_000
 MOST_WAITING_BYTES = 32 * 1024 * 1024

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from runyard.model.errors import Overloaded, RunyardError, StorageUnavailable
-from runyard.stores.base import WriteClass
 from runyard.stores.filters import Listing
 from runyard.stores.migrations import Migration
 from runyard.stores.queries import Query
@@ -17,7 +16,7 @@ from runyard.stores.sqlite.counting import RECOVER
 from runyard.stores.sqlite.link import WriterLink, decode_welcome
 from runyard.stores.sqlite.readers import Readers
 from runyard.stores.sqlite.writer import UNAVAILABLE, Hello, Welcome
-from runyard.stores.tables.pieces import CLAIM, Answer, Piece, Row, WriteRefused
+from runyard.stores.tables.pieces import CLAIM, Answer, Piece, Row, WriteClass, WriteRefused
 
 MOST_PIECES_WAITING = 5000
 MOST_BYTES_WAITING = 32 * 1024 * 1024

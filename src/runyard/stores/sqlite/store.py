@@ -9,36 +9,31 @@ from datetime import datetime
 from pathlib import Path
 from time import time_ns
 
-from runyard.stores.audit import AuditLog
-from runyard.stores.base import (
-    Blobs,
-    Companies,
-    Files,
-    Logins,
-    Logs,
-    Runs,
-    Schedules,
-    Store,
-    StoreStatistics,
-    Tasks,
-    Tokens,
-    Users,
-    Workers,
-    WriteClass,
-)
 from runyard.stores.blobs import LocalBlobs
-from runyard.stores.calls import Allocations, Calls
 from runyard.stores.codes import instant
-from runyard.stores.credentials import ApiKeys, SigningKeys, Tickets
+from runyard.stores.contract.audit import AuditLog
+from runyard.stores.contract.blobs import Blobs
+from runyard.stores.contract.callbacks import Callbacks
+from runyard.stores.contract.calls import Allocations, Calls
+from runyard.stores.contract.companies import Companies
+from runyard.stores.contract.credentials import ApiKeys, SigningKeys, Tickets
+from runyard.stores.contract.files import Files
+from runyard.stores.contract.logs import Logs
+from runyard.stores.contract.peering import Peering
+from runyard.stores.contract.preparations import Preparations
+from runyard.stores.contract.runs import Runs
+from runyard.stores.contract.schedules import Schedules
+from runyard.stores.contract.store import Store, StoreStatistics
+from runyard.stores.contract.systems import Systems
+from runyard.stores.contract.tasks import Tasks
+from runyard.stores.contract.tokens import Tokens
+from runyard.stores.contract.users import Logins, Users
+from runyard.stores.contract.workers import Workers
 from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
-from runyard.stores.outbox import Callbacks
-from runyard.stores.peering import Peering
-from runyard.stores.preparing import Preparations
 from runyard.stores.queries import SHARED, Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
-from runyard.stores.systems import Systems
 from runyard.stores.tables.allocations import AllocationTable
 from runyard.stores.tables.audit import AuditTable
 from runyard.stores.tables.callbacks import CallbackTable
@@ -48,7 +43,7 @@ from runyard.stores.tables.credentials import ApiKeyTable, SigningKeyTable, Tick
 from runyard.stores.tables.files import FileTable
 from runyard.stores.tables.logins import LoginTable
 from runyard.stores.tables.logs import LogTable
-from runyard.stores.tables.pieces import Statement, a_piece
+from runyard.stores.tables.pieces import Statement, WriteClass, a_piece
 from runyard.stores.tables.preparations import PreparationTable
 from runyard.stores.tables.runs import RunTable
 from runyard.stores.tables.schedules import ScheduleTable

@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 
 from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.ids import AllocationId, CompanyId, SessionId, TaskId
-from runyard.stores.base import WriteClass
-from runyard.stores.calls import Placement
 from runyard.stores.codes import duration_micros, instant, micros
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.calls import Placement
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 
 class AllocationTable:

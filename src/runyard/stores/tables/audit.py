@@ -5,10 +5,9 @@ from datetime import datetime
 
 from runyard.model.audit import AuditEntry
 from runyard.model.ids import CompanyId
-from runyard.stores.audit import AuditPosition
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, micros
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.audit import AuditPosition
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _ROW_SIZE = 300
 _INSTALLATION = 0

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from runyard.model.callbacks import Callback, CallbackSecret, CallbackState
 from runyard.model.ids import CallbackId, CompanyId, RunId
-from runyard.stores.base import TOTAL_LIMIT, NewRun, WriteClass
 from runyard.stores.codes import CALLBACK_CODES, instant, instant_or_none, micros, micros_or_none
-from runyard.stores.outbox import CallbackEnd, CallbackHold, PendingCallbacks
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.callbacks import CallbackEnd, CallbackHold, PendingCallbacks
+from runyard.stores.contract.listing import TOTAL_LIMIT
+from runyard.stores.contract.runs import NewRun
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _ROW_SIZE = 200
 _NEWEST = 2**63 - 1

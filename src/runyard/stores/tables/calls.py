@@ -9,15 +9,6 @@ import msgspec
 from runyard.model.ids import CompanyId, RunId, TaskId
 from runyard.model.runs import RunError
 from runyard.model.states import FINAL_STATES, Cause, Trigger
-from runyard.stores.base import (
-    MOST_LOOKED_AT,
-    TOTAL_LIMIT,
-    Blobs,
-    Position,
-    RunFilter,
-    WriteClass,
-)
-from runyard.stores.calls import CallCount, CallPage, CallRecord
 from runyard.stores.codes import (
     CAUSE_CODES,
     CAUSES,
@@ -28,8 +19,11 @@ from runyard.stores.codes import (
     micros,
     micros_or_none,
 )
+from runyard.stores.contract.blobs import Blobs
+from runyard.stores.contract.calls import CallCount, CallPage, CallRecord
+from runyard.stores.contract.listing import MOST_LOOKED_AT, TOTAL_LIMIT, Position, RunFilter
 from runyard.stores.filters import calls_of
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 from runyard.stores.tables.totals import MOST_REMEMBERED, REMEMBERED_FOR
 from runyard.stores.tables.values import keep_value, load_value
 

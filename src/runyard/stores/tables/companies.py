@@ -5,9 +5,8 @@ from uuid import UUID
 
 from runyard.model.companies import Company
 from runyard.model.ids import ActorId, CompanyId
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import duration_micros, instant, instant_or_none, micros, micros_or_none
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 
 class CompanyTable:

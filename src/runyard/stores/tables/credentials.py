@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 from runyard.model.credentials import ApiKey, SigningKey, Ticket, TicketEnd
 from runyard.model.ids import ApiKeyId, TicketId, UserId
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros, micros_or_none
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _REMEMBERED = timedelta(days=1)
 """How long an expired ticket's row tells why it ended."""

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from runyard.model.files import StoredFile
 from runyard.model.ids import CompanyId, FileId, RunId
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, micros
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 
 class FileTable:

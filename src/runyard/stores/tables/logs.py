@@ -7,8 +7,8 @@ import msgspec
 
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
-from runyard.stores.base import LogChunk, WriteClass
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.logs import LogChunk
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _PACKING_THRESHOLD = 512
 """Bytes; packing less than this costs more than it saves."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from runyard.model.ids import CompanyId
-from runyard.stores.base import MOST_LOOKED_AT, Position, RunFilter
+from runyard.stores.contract.listing import MOST_LOOKED_AT, Position, RunFilter
 from runyard.stores.filters import Listing, listings_of
 from runyard.stores.tables.pieces import Database, Row
 from runyard.stores.tables.totals import Total, Totals

@@ -25,18 +25,27 @@ digest); each database has a strategy module for it.
 
 import asyncio
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from runyard.model.errors import RunyardError
-from runyard.stores.base import WriteClass
 from runyard.stores.filters import Listing
 
 Row: TypeAlias = tuple[Any, ...]
 Answer: TypeAlias = list[Row]
 
 CLAIM = "claim_runs"
+
+
+class WriteClass(IntEnum):
+    """Who goes first when the write queue is long."""
+
+    OUTCOME = 0
+    CLAIM = 1
+    START = 2
+    MAINTENANCE = 3
 
 
 class WriteRefused(RunyardError):

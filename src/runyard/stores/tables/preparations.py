@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from runyard.model.ids import CompanyId, FileId, RunId
-from runyard.stores.base import NewRun, WriteClass
 from runyard.stores.codes import instant_or_none, micros
-from runyard.stores.preparing import Preparation
-from runyard.stores.tables.pieces import Database, Statement, a_piece
+from runyard.stores.contract.preparations import Preparation
+from runyard.stores.contract.runs import NewRun
+from runyard.stores.tables.pieces import Database, Statement, WriteClass, a_piece
 
 _BETWEEN = "\n"
 

@@ -16,30 +16,6 @@ from runyard.model.errors import RunyardError
 from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId
 from runyard.model.runs import Attempt, Change, Run, RunError
 from runyard.model.states import FINAL_STATES, RunState
-from runyard.stores.base import (
-    MOST_BEFORE,
-    Beginning,
-    Blobs,
-    Breach,
-    Claim,
-    ClaimedRun,
-    Finish,
-    GateCount,
-    GateLoad,
-    LeasedRun,
-    Move,
-    NewRun,
-    Position,
-    ProgressReport,
-    RunFilter,
-    RunPage,
-    RunPart,
-    RunValues,
-    StartKey,
-    StartOutcome,
-    StepRecord,
-    WriteClass,
-)
 from runyard.stores.codes import (
     CAUSE_CODES,
     CAUSES,
@@ -56,10 +32,34 @@ from runyard.stores.codes import (
     micros_or_none,
     state_mask,
 )
-from runyard.stores.preparing import Prepared
+from runyard.stores.contract.blobs import Blobs
+from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, LeasedRun
+from runyard.stores.contract.listing import Position, RunFilter, RunPage, RunPart
+from runyard.stores.contract.preparations import Prepared
+from runyard.stores.contract.queues import MOST_BEFORE, GateCount, GateLoad
+from runyard.stores.contract.runs import (
+    Breach,
+    Finish,
+    Move,
+    NewRun,
+    ProgressReport,
+    RunValues,
+    StartKey,
+    StartOutcome,
+    StepRecord,
+)
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pages import Pages, Part
-from runyard.stores.tables.pieces import CLAIM, Answer, Database, Piece, Row, Statement, a_piece
+from runyard.stores.tables.pieces import (
+    CLAIM,
+    Answer,
+    Database,
+    Piece,
+    Row,
+    Statement,
+    WriteClass,
+    a_piece,
+)
 from runyard.stores.tables.preparations import preparation_statements
 from runyard.stores.tables.values import are_inline, keep_value, load_value
 

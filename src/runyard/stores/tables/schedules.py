@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from runyard.model.ids import CompanyId, ScheduleId, TaskId
 from runyard.model.schedules import Schedule, TriggerKind
-from runyard.stores.base import Blobs, NewRun, WriteClass
 from runyard.stores.codes import (
     duration_micros,
     instant,
@@ -12,7 +11,9 @@ from runyard.stores.codes import (
     micros,
     micros_or_none,
 )
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.blobs import Blobs
+from runyard.stores.contract.runs import NewRun
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 from runyard.stores.tables.preparations import preparation_statements
 from runyard.stores.tables.runs import run_row
 from runyard.stores.tables.values import keep_value

@@ -5,9 +5,16 @@ from datetime import datetime
 
 from runyard.model.ids import ActorId, CompanyId, SystemId
 from runyard.model.systems import System, SystemState
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
-from runyard.stores.tables.pieces import Answer, Database, Row, Statement, WriteRefused, a_piece
+from runyard.stores.tables.pieces import (
+    Answer,
+    Database,
+    Row,
+    Statement,
+    WriteClass,
+    WriteRefused,
+    a_piece,
+)
 
 _BETWEEN = "\n"
 

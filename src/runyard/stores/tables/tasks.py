@@ -6,9 +6,9 @@ import msgspec
 
 from runyard.model.ids import CompanyId, GateId, TaskId, VersionId, encode_public_id
 from runyard.model.tasks import Declaration, Gate, Task, Version
-from runyard.stores.base import Deploy, TaskChange, WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.contract.tasks import Deploy, TaskChange
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _encode = msgspec.json.Encoder().encode
 _decode_declaration = msgspec.json.Decoder(Declaration).decode

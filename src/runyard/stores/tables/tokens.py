@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 from runyard.model.ids import CompanyId, TokenId
 from runyard.model.tokens import Role, Token, TokenKind
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros, micros_or_none
-from runyard.stores.tables.pieces import Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 
 _USE_INTERVAL = timedelta(minutes=1)
 

@@ -20,8 +20,8 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model.ids import CompanyId
-from runyard.stores.base import TOTAL_LIMIT, RunFilter
 from runyard.stores.codes import CAUSE_CODES, FIRST_FINAL_CODE, GONE_CODE, STATE_CODES
+from runyard.stores.contract.listing import TOTAL_LIMIT, RunFilter
 from runyard.stores.filters import Listing, listings_of, outside_of
 from runyard.stores.tables.pieces import Database, Row
 

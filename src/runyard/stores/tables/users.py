@@ -8,9 +8,8 @@ from datetime import datetime
 from runyard.model.ids import CompanyId, LoginId, UserId
 from runyard.model.tokens import Role
 from runyard.model.users import ClockStyle, DateStyle, Display, Grant, SetupLink, User
-from runyard.stores.base import WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros
-from runyard.stores.tables.pieces import Answer, Database, Row, Statement, a_piece
+from runyard.stores.tables.pieces import Answer, Database, Row, Statement, WriteClass, a_piece
 
 _NOBODY_YET = 0
 """Whose set-up links make the first administrator."""

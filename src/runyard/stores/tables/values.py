@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 
 from runyard.model.errors import ValueLost
-from runyard.stores.base import INLINE_LIMIT, Blobs
+from runyard.stores.contract.blobs import Blobs
+
+INLINE_LIMIT = 32 * 1024
+"""Values up to this many bytes stand in the database; larger ones in the blob store."""
 
 
 def is_inline(value: bytes | None) -> bool:

@@ -7,9 +7,9 @@ import msgspec
 
 from runyard.model.ids import CompanyId, SessionId, WorkerId
 from runyard.model.workers import Worker, WorkerState
-from runyard.stores.base import OpenedSession, OpenSession, WriteClass
 from runyard.stores.codes import instant, instant_or_none, micros, micros_or_none
-from runyard.stores.tables.pieces import Answer, Database, Row, Statement, a_piece
+from runyard.stores.contract.workers import OpenedSession, OpenSession
+from runyard.stores.tables.pieces import Answer, Database, Row, Statement, WriteClass, a_piece
 
 _encode = msgspec.json.Encoder().encode
 _decode_labels = msgspec.json.Decoder(tuple[str, ...]).decode

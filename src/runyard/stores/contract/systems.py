@@ -1,7 +1,4 @@
-"""The part of the Store contract that is about systems, which call in by a UUID.
-
-What `base` says about writing, reading, durability and companies holds here as well.
-"""
+"""The part of the Store contract that is about systems, which call in by a UUID."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What lists of runs and calls are asked for."""
+"""What lists of runs and calls are asked for, and what a page of them is."""
 
 from datetime import datetime
 
@@ -7,6 +7,12 @@ import msgspec
 from runyard.model.ids import RunId, ScheduleId, TaskId, WorkerId
 from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState, Trigger
+
+TOTAL_LIMIT = 10_000
+"""Totals that no counts are kept of are counted so far."""
+
+MOST_LOOKED_AT = 10_000
+"""A page looks at so many runs, at most, to find those that fit."""
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,3 +49,20 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
     at: datetime
     run_id: RunId
+
+
+class RunPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs of a list and where the following ones begin."""
+
+    runs: tuple[Run, ...]
+    next: Position | None
+
+
+class RunPage(RunPart, frozen=True, kw_only=True):
+    """A page of runs, with the total of its list."""
+
+    total: int
+    total_is_exact: bool
+    """By task, states and causes: always. Under other filters when no more than `TOTAL_LIMIT` runs had
+    to be looked at; otherwise there are at least so many, or were a minute ago.
+    """

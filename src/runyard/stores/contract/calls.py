@@ -1,4 +1,4 @@
-"""The part of the Store contract that is about real-time calls; `stores.base` has the rest."""
+"""The part of the Store contract that is about allocations and the real-time calls through them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from runyard.model.allocations import Allocation
 from runyard.model.ids import AllocationId, CompanyId, RunId, SessionId, TaskId, VersionId, WorkerId
 from runyard.model.runs import RunError
 from runyard.model.states import Cause, RunState
-from runyard.stores.listing import Position, RunFilter
+from runyard.stores.contract.listing import Position, RunFilter
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,4 +1,4 @@
-"""The part of the Store contract that is about the audit log; `stores.base` has the rest."""
+"""The part of the Store contract that is about the audit log."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,7 +1,7 @@
 """The part of the Store contract that is about preparing: runs whose input files are being fetched.
 
-What `base` says about writing, reading, durability and companies holds here as well. A preparation is
-inserted with its run, in the hand of the server that started it; it ends with the run's next move.
+A preparation is inserted with its run, in the hand of the server that started it; it ends with the run's
+next move.
 """
 
 from collections.abc import Sequence

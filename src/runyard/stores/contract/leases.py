@@ -1,0 +1,67 @@
+"""What is said of leases: which runs a worker wishes for, which it got, and which it holds."""
+
+from datetime import datetime
+
+import msgspec
+
+from runyard.model.ids import CompanyId, GateId, RunId, SessionId, TaskId, VersionId, WorkerId
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs of one company to claim, and from which gates."""
+
+    company_id: CompanyId
+    count: int
+    gate_ids: tuple[GateId, ...]
+    """Non-empty as far as the dispatcher knows, fitting the worker's labels. The store itself
+    verifies openness and limits, and takes the runs with the smallest (rank + gate offset, id)."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's wish for runs. Tokens rise from `first_token`, one for each claimed run."""
+
+    session_id: SessionId
+    worker_id: WorkerId
+    first_token: int
+    shares: tuple[Share, ...]
+    at: datetime
+
+
+class ClaimedRun(msgspec.Struct, frozen=True):
+    """A run that now belongs to a session, with all a worker needs."""
+
+    run_id: RunId
+    public_id: bytes
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    token: int
+    attempt: int
+    """Attempts that have begun before this one."""
+    rank: int
+    input: bytes
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """An attempt reached the task's code. Guard: running, this token, not begun yet."""
+
+    run_id: RunId
+    token: int
+    at: datetime
+
+
+class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that a session holds."""
+
+    run_id: RunId
+    company_id: CompanyId
+    task_id: TaskId
+    version_id: VersionId
+    gate_id: GateId
+    session_id: SessionId
+    token: int
+    attempt: int
+    begun_at: datetime | None
+    priority: int
+    rank: int
