@@ -164,6 +164,49 @@ async def test_a_head_without_end_is_refused_while_it_is_read(memory_path: Path)
     assert fits.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\nhost: x\r\nhost: x\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nhost: y\r\n", b"400"),
+        (b"GET /healthz HTTP/1.0\r\nhost: x\r\nhost: y\r\n", b"400"),
+        (b"GET /healthz HTTP/1.0\r\n", b"200"),
+        (b"GET /healthz HTTP/1.1\r\nhost:\r\n", b"200"),
+    ],
+)
+async def test_a_request_names_one_host(memory_path: Path, head: bytes, status: bytes) -> None:
+    async with running_server(memory_path) as server:
+        answer = await raw(server, head + b"connection: close\r\n\r\n")
+
+    assert answer.startswith((b"HTTP/1.1 " + status, b"HTTP/1.0 " + status))
+    assert (b"exactly one Host header" in answer) == (status == b"400")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("//runyard/v1/companies", b"application/problem+json"),
+        ("//api/remote/acme/tasks", b'"traceId"'),
+        ("//v1/orchestra/tasks", b'"status"'),
+        ("//v3/activity/list", b'"resource.not.found"'),
+        ("//hotbot/1/x/execute", b'"resource.not.found"'),
+    ],
+)
+async def test_an_address_with_a_slash_too_many_is_answered_in_its_doors_form(
+    memory_path: Path, path: str, told: bytes
+) -> None:
+    # The console answered them, with a page that no program reads.
+    async with running_server(memory_path) as server:
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        answer = await raw(server, head.encode())
+        page = await raw(server, b"GET // HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert told in answer
+    assert page.startswith(b"HTTP/1.1 404")
+
+
 @pytest.mark.parametrize("more", [b"", b"content-length: 300000\r\n"])
 async def test_a_long_head_is_refused_although_it_came_whole(
     memory_path: Path, more: bytes

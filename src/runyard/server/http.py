@@ -29,6 +29,7 @@ _LEAST_PROGRESS = 1024
 _LOOK_EVERY = 10
 """Pulses of a tenth of a second between two looks at what connections wait for."""
 
+_ONE_HOST = "Send exactly one Host header."
 _HEAD_REFUSED = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\nconnection: close\r\n\r\n"
@@ -38,6 +39,10 @@ _HEAD_REFUSED = (
 
 class _HeadTooLong(Exception):
     """The parser is to stop: the head that it has just read is too long."""
+
+
+class _HostUnclear(Exception):
+    """The parser is to stop: whom the request is for is not said, or said twice."""
 
 
 class AddressTaken(RunyardError):
@@ -111,6 +116,8 @@ class BoundedHttp(HttpToolsProtocol):
     _heads = 0
     """Heads that are complete."""
     _arrived = 0
+    _complaint = ""
+    """What is wrong with a request that its parser was content with."""
     _mark: tuple[object, ...] = ()
     _marked_at = timedelta()
 
@@ -137,6 +144,9 @@ class BoundedHttp(HttpToolsProtocol):
         """A head is complete; one that came in few large pieces may be too long all the same."""
         if self._head > LONGEST_HEAD and self._head_size() > LONGEST_HEAD:
             raise _HeadTooLong
+        if not self._has_one_host():
+            self._complaint = _ONE_HOST
+            raise _HostUnclear
         self._head = -1
         self._heads += 1
         before = self.cycle
@@ -153,7 +163,12 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.write(_HEAD_REFUSED)
             self.transport.close()
         else:
-            super().send_400_response(msg)
+            super().send_400_response(self._complaint or msg)
+
+    def _has_one_host(self) -> bool:
+        """Whether the request is for one host, as RFC 9112 (3.2) wants it."""
+        hosts = [name for name, _ in self.headers].count(b"host")
+        return hosts == 1 or (hosts == 0 and self.parser.get_http_version() == "1.0")
 
     def _head_size(self) -> int:
         """Bytes of the head alone: what arrived may have been a body's, too."""

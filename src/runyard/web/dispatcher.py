@@ -2,8 +2,9 @@
 
 Doors share prefixes (`/api/v1` belongs to one, `/api/v1/share/wizard` to another), so the owner is
 the door with the longest run of equal segments. Segments are compared as they came over the wire:
-`/Runyard`, `/runyard%2Fv1` and `//runyard` are other addresses. The scope reaches the door
-untouched.
+`/Runyard` and `/runyard%2Fv1` are other addresses. Only slashes too many at the front are passed
+over: no door has `//runyard` either, but the one that was meant says so in a form that its callers
+read. The scope reaches the door untouched.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Dispatcher:
     def owner(self, raw_path: str) -> App:
         """The app for this address, as it came over the wire and without its query."""
         node, best = self._root, self._elsewhere
-        for segment in raw_path.split("/")[1:]:
+        for segment in raw_path.lstrip("/").split("/"):
             child = node.children.get(segment)
             if child is None:
                 return best
