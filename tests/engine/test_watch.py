@@ -7,6 +7,8 @@ import pytest
 
 from runyard.engine.watch import CLIENT_QUEUE, Follower, Resync, StateChanged
 from runyard.model.errors import RunNotFound
+from runyard.model.ids import RunId
+from runyard.model.logs import LogLevel, LogLine
 from runyard.model.states import RunState
 from tests.support.yard import Yard
 
@@ -154,3 +156,21 @@ async def test_the_last_follower_may_leave_while_an_event_is_being_made(yard: Ya
 
     assert not yard.engine.watch.is_followed(yard.company.id)
     assert yard.engine.watch._rings == {}
+
+
+async def test_long_lines_take_a_bounded_place_among_the_events_to_resume_from(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R12: ten thousand events were kept however large each of them was."""
+    monkeypatch.setattr("runyard.engine.watch.RING_WEIGHT", 1_000)
+    watch, company, run = yard.engine.watch, yard.company.id, RunId(1)
+    with watch.following(company) as follower:
+        for number in range(1, 11):
+            line = LogLine(number, yard.clock.now(), LogLevel.INFO, "x" * 300, attempt=1)
+            watch.logged(company, run, (line,))
+        events = await all_now(follower, 10)
+
+        with watch.following(company, after=events[-3].sequence) as recent:
+            assert await all_now(recent, 2) == events[-2:]
+        with watch.following(company, after=events[1].sequence) as late:
+            assert isinstance(await late.next(), Resync)

@@ -25,6 +25,9 @@ from runyard.model.runs import Run
 from runyard.stores.contract.store import Store
 
 RING = 10_000
+"""Events of a company that are kept to go on from."""
+RING_WEIGHT = 16 * 1024 * 1024
+"""Characters of log lines among them."""
 CLIENT_QUEUE = 256
 MOST_LINES = 1_000
 """Lines of one telling that are shown."""
@@ -99,6 +102,32 @@ class Follower:
             self._events.put_nowait(event)
 
 
+class Ring:
+    """A company's recent events, as many as may be kept."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[Event, RunId]] = deque()
+        self._weight = 0
+
+    def add(self, event: Event, run: RunId) -> None:
+        """The newest event; the oldest ones make room."""
+        self._events.append((event, run))
+        self._weight += _weight(event)
+        while len(self._events) > RING or self._weight > RING_WEIGHT:
+            oldest, _ = self._events.popleft()
+            self._weight -= _weight(oldest)
+
+    def since(self, after: int, run: RunId | None) -> list[Event] | None:
+        """What happened after this sequence number, to one run or to all; None: not all is known."""
+        if not self._events or self._events[0][0].sequence > after + 1:
+            return None
+        return [e for e, of in self._events if e.sequence > after and (run is None or of == run)]
+
+
+def _weight(event: Event) -> int:
+    return sum(len(line.text) for line in event.lines) if isinstance(event, Lines) else 0
+
+
 class Watch:
     """Waiters and followers of runs."""
 
@@ -111,7 +140,7 @@ class Watch:
         """Called with runs that are final, whoever waits for them."""
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._followers: dict[CompanyId, list[Follower]] = {}
-        self._rings: dict[CompanyId, deque[tuple[Event, RunId]]] = {}
+        self._rings: dict[CompanyId, Ring] = {}
 
     def is_followed(self, company: CompanyId) -> bool:
         """Whether anybody follows events of this company; if not, none need be made."""
@@ -251,9 +280,10 @@ class Watch:
         if after is None:
             return []
         ring = self._rings.get(company)
-        if ring is None or not ring or ring[0][0].sequence > after + 1:
+        missed = None if ring is None else ring.since(after, run)
+        if missed is None:
             return [] if after == self._sequence else [Resync(sequence=self._sequence)]
-        return [e for e, of in ring if e.sequence > after and (run is None or of == run)]
+        return missed
 
     def _join(self, company: CompanyId, follower: Follower) -> None:
         is_first = company not in self._followers
@@ -274,8 +304,8 @@ class Watch:
     def _publish(self, company: CompanyId, run: RunId, event: Event) -> None:
         ring = self._rings.get(company)
         if ring is None:
-            ring = self._rings[company] = deque(maxlen=RING)
-        ring.append((event, run))
+            ring = self._rings[company] = Ring()
+        ring.add(event, run)
         for follower in self._followers[company]:
             follower.offer(event, run)
 
