@@ -8,7 +8,7 @@ import pytest
 from runyard.engine.allocations import AllocationOptions
 from runyard.engine.sessions import AttemptEnd
 from runyard.model.allocations import Overflow
-from runyard.model.errors import CallsPaused, StorageUnavailable
+from runyard.model.errors import CallsPaused, LimitReached, StorageUnavailable
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import CALL_TOKEN, Outcome
@@ -27,6 +27,7 @@ class Warmed(HandWorker):
 
     def warm(self, allocation, version, children, deadline) -> None:
         self.ordered.append(children)
+        self.version = version
         self.engine.allocations.warmed(
             self.session, allocation, version, children=children, memory=0, error=None
         )
@@ -46,10 +47,7 @@ class Warmed(HandWorker):
 @pytest.fixture
 async def worker(yard: Yard) -> Warmed:
     await yard.a_task()
-    worker = Warmed()
-    worker.engine = yard.engine
-    await yard.connect(worker)
-    return worker
+    return await a_warmed(yard, "hand")
 
 
 async def a_call_executes(yard: Yard, worker: Warmed) -> "asyncio.Task[object]":
@@ -60,15 +58,30 @@ async def a_call_executes(yard: Yard, worker: Warmed) -> "asyncio.Task[object]":
     return call
 
 
+async def a_call_waits(yard: Yard) -> "asyncio.Task[object]":
+    """One that waits for a place."""
+    call = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
+    [kept] = yard.engine.allocations.all_kept
+    async with asyncio.timeout(10):
+        while not kept.waiting:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)  # noqa: TID251 - it is on its way to the queue
+    return call
+
+
+async def a_warmed(yard: Yard, name: str) -> Warmed:
+    worker = Warmed()
+    worker.engine = yard.engine
+    await yard.connect(worker, name=name)
+    return worker
+
+
 def end(yard: Yard, worker: Warmed, run: RunId) -> None:
-    task = next(iter(yard.engine.allocations.all_kept))
     at = yard.clock.now()
     end = AttemptEnd(
         run_id=run, token=CALL_TOKEN, outcome=Outcome.RETURNED, begun_at=at, finished_at=at
     )
     assert worker.session is not None
-    assert task.version_id is not None
-    yard.engine.calls.ended(worker.session, end, task.version_id)
+    yard.engine.calls.ended(worker.session, end, worker.version)
 
 
 @pytest.mark.parametrize("what", ["company", "task"])
@@ -79,11 +92,8 @@ async def test_a_call_that_waited_is_not_executed_after_a_pause(
     options = AllocationOptions(overflow=Overflow.WAIT, wait=timedelta(seconds=30))
     await yard.engine.allocations.put(yard.company, "Work", options)
     first = await a_call_executes(yard, worker)
-    second = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
+    second = await a_call_waits(yard)
     [kept] = yard.engine.allocations.all_kept
-    async with asyncio.timeout(10):
-        while not kept.waiting:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0)  # noqa: TID251 - it is on its way to the queue
 
     if what == "company":
         await yard.engine.orchestrator.pause(yard.company)
@@ -190,3 +200,115 @@ async def test_lines_that_cannot_be_written_take_a_bounded_place(
     page = await yard.engine.logs.read(yard.company.id, run.id, LogLevel.TRACE, 0, 100)
     assert [line.number for line in page.lines] == [1, 2, 3, 4, 5]
     assert page.dropped == number - 5
+
+
+async def test_an_allocation_leaves_a_worker_that_drains_for_another(
+    yard: Yard, worker: Warmed
+) -> None:
+    """R13: calls were refused until the last run of the draining worker had ended."""
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions(limit=2))
+    first = await a_call_executes(yard, worker)
+    another = await a_warmed(yard, "another")
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await another.until(lambda: another.ordered == [2])
+    assert worker.ordered == [2]  # what executes there has its children still
+    second = await a_call_executes(yard, another)
+    with pytest.raises(LimitReached):  # R7: of the two calls at once, one is at each worker
+        await yard.engine.calls.call(yard.company, "Work", b"{}")
+    end(yard, worker, worker.called[0])
+    assert (await first).state is RunState.COMPLETED
+    await worker.until(lambda: worker.ordered == [2, 0])
+    end(yard, another, another.called[0])
+
+    assert (await second).state is RunState.COMPLETED
+    assert (len(worker.called), len(another.called)) == (1, 1)
+
+
+async def test_a_call_that_waited_is_executed_where_the_allocation_has_gone(
+    yard: Yard, worker: Warmed
+) -> None:
+    """It was handed to the draining worker, which keeps the task no longer."""
+    options = AllocationOptions(overflow=Overflow.WAIT, wait=timedelta(seconds=30))
+    await yard.engine.allocations.put(yard.company, "Work", options)
+    first = await a_call_executes(yard, worker)
+    second = await a_call_waits(yard)
+    another = await a_warmed(yard, "another")
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await another.until(lambda: another.ordered == [1])
+    end(yard, worker, worker.called[0])
+    await another.until(lambda: len(another.called) == 1)
+    end(yard, another, another.called[0])
+
+    assert (await first).state is (await second).state is RunState.COMPLETED
+    assert len(worker.called) == 1
+
+
+async def test_an_allocation_that_drains_with_its_last_worker_is_free_for_other_servers(
+    yard: Yard, worker: Warmed
+) -> None:
+    """R7: while a call executes here no other server may keep it, afterwards any."""
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    call = await a_call_executes(yard, worker)
+
+    await yard.engine.drain()
+    await yard.engine.allocations.review()
+    with pytest.raises(CallsPaused):
+        await yard.engine.calls.call(yard.company, "Work", b"{}")
+    assert len(await yard.store.allocations.placements(yard.clock.now())) == 1
+    end(yard, worker, worker.called[0])
+    await call
+    await yard.engine.allocations.review()
+
+    assert await yard.store.allocations.placements(yard.clock.now()) == []
+    assert worker.ordered == [1, 0]
+
+
+async def test_a_worker_that_no_longer_drains_keeps_allocations_again(
+    yard: Yard, worker: Warmed
+) -> None:
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await worker.until(lambda: worker.ordered == [1, 0])
+    await yard.engine.workers.allow(worker.session.worker)
+
+    await worker.until(lambda: worker.ordered == [1, 0, 1])
+
+
+async def test_a_worker_that_drains_for_a_moment_alone_keeps_its_children(
+    yard: Yard, worker: Warmed
+) -> None:
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    call = await a_call_executes(yard, worker)
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await yard.engine.allocations.review()
+    await yard.engine.workers.allow(worker.session.worker)
+    await worker.until(lambda: len(worker.ordered) == 2)
+    end(yard, worker, worker.called[0])
+    await call
+    await yard.engine.allocations.review()
+
+    assert worker.ordered == [1, 1]
+
+
+async def test_a_worker_that_comes_back_keeps_what_it_kept(yard: Yard) -> None:
+    """Allocations were offered to the least loaded worker, which may not have them: no call of them
+    was answered any more."""
+    for task in ("Work", "Other"):
+        await yard.a_task(task)
+    worker = await a_warmed(yard, "hand")
+    for task in ("Work", "Other"):
+        await yard.engine.allocations.put(yard.company, task, AllocationOptions())
+    another = await a_warmed(yard, "another")
+
+    yard.engine.cut_off(worker.session, "a cable")
+    await yard.engine.allocations.review()
+    worker.session.is_cut_off = False
+    yard.engine.set_capacity(worker.session, 2)
+    await yard.engine.allocations.review()
+
+    assert worker.ordered == [1, 1, 1, 1]
+    assert another.ordered == []

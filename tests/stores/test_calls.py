@@ -108,6 +108,22 @@ async def test_an_allocation_that_was_given_up_can_be_kept_by_others(world: Worl
     assert await store.allocations.place(AllocationId(1), other, "two", NOW)
 
 
+async def test_an_allocation_moves_from_a_live_session_to_another_in_one_step(world: World) -> None:
+    store = world.store
+    await store.allocations.put(an_allocation(1))
+    other, third = SessionId(world.next_id()), SessionId(world.next_id())
+    for session in (other, third):
+        await store.workers.open_session(a_session(session, world.worker), NOW)
+    await store.allocations.place(AllocationId(1), world.session, "one", NOW)
+
+    place = store.allocations.place
+    assert await place(AllocationId(1), other, "one", NOW, instead_of=world.session)
+    assert not await place(AllocationId(1), third, "one", NOW, instead_of=world.session)
+
+    [placement] = await store.allocations.placements(NOW)
+    assert placement.session_id == other
+
+
 async def test_calls_are_found_through_their_company(store: Store) -> None:
     first = a_call(1)
     failed = a_call(

@@ -38,7 +38,7 @@ from runyard.model.errors import (
     TaskNotRunnable,
     TooManyAllocations,
 )
-from runyard.model.ids import AllocationId, CompanyId, TaskId, UserId, VersionId
+from runyard.model.ids import AllocationId, CompanyId, SessionId, TaskId, UserId, VersionId
 from runyard.model.runs import RunError
 from runyard.model.tasks import Task
 from runyard.stores.contract.calls import Placement
@@ -48,6 +48,10 @@ DEFAULT_DEADLINE = timedelta(seconds=60)
 DEFAULT_RETENTION = timedelta(hours=24)
 LONGEST_RETENTION = timedelta(days=3650)
 LOOK_EVERY = timedelta(seconds=1)
+
+
+Order = tuple[VersionId, int, timedelta]
+"""What a session is told to keep: version, children, deadline."""
 
 
 class AllocationOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +98,14 @@ class Kept:
         """The places of its company."""
         self.session: Session | None = None
         """With whom this server keeps it."""
+        self.row: SessionId | None = None
+        """Which session its row names, where this server alone may give it to another one."""
+        self.left: dict[Session, Order | None] = {}
+        """Sessions that take nothing more of it, while its calls execute there still; what each was
+        told last."""
         self.elsewhere: Placement | None = None
         """Where another server keeps it."""
-        self.ordered: tuple[VersionId, int, timedelta] | None = None
+        self.ordered: Order | None = None
         """What the session was told last: version, children, deadline."""
         self.version_id: VersionId | None = None
         """What its children have loaded."""
@@ -176,6 +185,11 @@ class Kept:
             self.places.await_place(self._admit_one)
         self.places.give_back()
 
+    def executes_at(self, session: Session) -> bool:
+        """Whether one of its calls is with this session."""
+        task = self.allocation.task_id
+        return any(call.task_id == task for call in session.calls.values())
+
     def admit(self) -> None:
         """Let those who wait take places that a higher limit has made."""
         while self._has_place and self._admit_one():
@@ -194,8 +208,8 @@ class Kept:
         return False
 
     def forget_session(self) -> None:
-        """Nobody keeps it here any more."""
-        self.session = self.ordered = self.version_id = None
+        """Nobody keeps it here any more; who knows what executes there still."""
+        self.session = self.ordered = self.version_id = self.row = None
         self.children = self.memory = 0
 
 
@@ -409,34 +423,58 @@ class Allocations:
                 self._dismiss(kept)
 
     def _dismiss(self, kept: Kept) -> None:
-        session = kept.session
-        if session is not None and session.is_open and kept.ordered is not None:
-            version, _, deadline = kept.ordered
-            session.port.warm(kept.allocation.id, version, 0, deadline)
-            session.kept.discard(kept.allocation.id)
+        for session, ordered in kept.left.items():
+            self._release(kept, session, ordered)
+        kept.left.clear()
+        if kept.session is not None:
+            self._release(kept, kept.session, kept.ordered)
         kept.forget_session()
+
+    def _release(self, kept: Kept, session: Session, ordered: Order | None) -> None:
+        session.kept.discard(kept.allocation.id)
+        if session.is_open and ordered is not None:
+            version, _, deadline = ordered
+            session.port.warm(kept.allocation.id, version, 0, deadline)
 
     async def _place(self) -> None:
         """Find a session for each allocation that nobody keeps."""
         for kept in self._by_id.values():
             if kept.session is not None and not _may_keep(kept.session):
-                kept.forget_session()
+                _leave_behind(kept, kept.session)
+            self._end_left(kept)
         homeless = [kept for kept in self._by_id.values() if kept.session is None]
         if not homeless:
             return
         now = self._clock.now()
         placed = {p.allocation_id: p for p in await self._store.allocations.placements(now)}
         for kept in homeless:
-            kept.elsewhere = self._foreign(placed.get(kept.allocation.id))
-            if kept.elsewhere is None:
-                await self._settle(kept)
+            placement = placed.get(kept.allocation.id)
+            kept.elsewhere = self._foreign(placement)
+            if kept.elsewhere is None and not await self._settle(kept, placement):
+                await self._give_away(kept)
+
+    def _end_left(self, kept: Kept) -> None:
+        """Let the children go of sessions that take nothing more, once their calls have ended."""
+        for session in tuple(kept.left):
+            # The last one keeps its row, which keeps other servers away, until none is under way.
+            is_last = session.id == kept.row
+            if not (kept.in_flight if is_last else kept.executes_at(session)):
+                self._release(kept, session, kept.left.pop(session))
 
     def _foreign(self, placement: Placement | None) -> Placement | None:
         if placement is None or placement.server == self._sessions.server:
             return None
         return placement
 
-    async def _settle(self, kept: Kept) -> None:
+    async def _give_away(self, kept: Kept) -> None:
+        """Let another server keep it: no session here takes it, and no call executes here."""
+        if kept.row is not None and not kept.in_flight:
+            await self._store.allocations.displace(kept.allocation.id, kept.row)
+            kept.row = None
+            self._peers.say(Topic.DIRECTORY)
+
+    async def _settle(self, kept: Kept, placement: Placement | None) -> bool:
+        """Keep it with a session of this server; whether there is one that may."""
         allocation = kept.allocation
         task = await self._directory.task_by_id(allocation.company_id, allocation.task_id)
         version = await self._directory.version(task.version_id)
@@ -447,15 +485,19 @@ class Allocations:
             if _may_keep(session)
         ]
         if not able:
-            return
+            return False
         load = Counter(k.session.id for k in self._by_id.values() if k.session is not None)
-        session = min(able, key=lambda each: (load[each.id], each.id))
+        named = None if placement is None else placement.session_id  # was cut off, and is back
+        session = min(able, key=lambda each: (each.id != named, load[each.id], each.id))
         now = self._clock.now()
-        if await self._store.allocations.place(
-            allocation.id, session.id, self._sessions.server, now
-        ):
-            kept.session = session
+        is_placed = await self._store.allocations.place(
+            allocation.id, session.id, self._sessions.server, now, instead_of=kept.row
+        )
+        if is_placed:
+            kept.session, kept.row = session, session.id
+            kept.left.pop(session, None)  # it drained, and does so no longer
             session.kept.add(allocation.id)
+        return is_placed
 
     async def _order(self, kept: Kept) -> None:
         """Tell the session what to keep, when that is not what it was told last."""
@@ -482,6 +524,17 @@ def _give_up(place: "asyncio.Future[bool]") -> None:
     """Whoever waits for this place has waited long enough."""
     if not place.done():
         place.set_result(False)
+
+
+def _leave_behind(kept: Kept, session: Session) -> None:
+    """Give a session that drains no further calls; what executes there is finished. One that is cut
+    off or gone keeps its place until its lease is over: who knows what it executes.
+    """
+    row, ordered = kept.row, kept.ordered
+    kept.forget_session()
+    if session.is_reachable:
+        kept.row = row
+        kept.left[session] = ordered
 
 
 def _may_keep(session: Session) -> bool:

@@ -128,6 +128,8 @@ class Calls:
             return await self._execute(task, kept, session, accepted, begun_at, durable)
         finally:
             kept.leave()
+            if kept.left:
+                self.allocations.expect()
             kept.latencies.note((self._clock.monotonic() - begun_at).total_seconds())
 
     async def demand_here(self, task: Task) -> None:
@@ -156,7 +158,7 @@ class Calls:
         run = RunId(await self._ids.take())
         public_id = self._clock.new_public_id()
         self._refuse_closed(task)
-        if not session.is_open:  # gone while this waited for a place
+        if session is not kept.session:  # gone or draining since this began to wait for a place
             session, _ = kept.serving()
         call = _UnderWay(kept, session, held_call(run, public_id, task), begun_at)
         end, version = await self._ended(call, accepted)

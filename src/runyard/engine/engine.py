@@ -217,6 +217,7 @@ class Engine:
             self.workers.notice,
         )
         self.logins.on_change = self._tickets_changed
+        self.workers.on_turn = self.allocations.expect
         self._hearing.on_directory = self.allocations.expect
         self.maintenance.on_look = self._errands.notice
         parts.directory.on_change = partial(parts.peers.say, Topic.DIRECTORY)
@@ -399,6 +400,7 @@ class Engine:
         self._parts.sessions.draining = True
         for session in list(self._parts.sessions):
             session.draining = True
+        self.allocations.expect()
         await self._parts.dispatcher.barrier()
         for session in list(self._parts.sessions):
             session.port.drain()

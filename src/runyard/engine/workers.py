@@ -84,6 +84,8 @@ class Workers:
         self._looking = asyncio.Lock()
         self._wakeup = asyncio.Event()
         self._noted_at = timedelta()
+        self.on_turn: Callable[[], None] = _nobody_cares
+        """Called when a worker drains, or does so no longer."""
 
     # ------------------------------------------------------------ what administrators do
 
@@ -231,6 +233,7 @@ class Workers:
     async def _turn(self, session: Session) -> None:
         """The worker drains from now on, or does so no longer."""
         session.draining = session.worker.draining or self._sessions.draining
+        self.on_turn()
         if session.draining:
             await self._dispatcher.barrier()
             unbegun = [held.run_id for held in session.unbegun()]
@@ -284,6 +287,10 @@ class Workers:
             if session.worker.id == worker.id:
                 return WorkerView(worker=worker, online=True, busy=len(session.held))
         return WorkerView(worker=worker, online=online, busy=worker.busy if online else 0)
+
+
+def _nobody_cares() -> None:
+    """Before anybody does."""
 
 
 def _not_found(company: CompanyId | None, ref: str) -> str:

@@ -74,9 +74,17 @@ class Allocations(Protocol):
         """Those of a company, or all; by creation."""
 
     async def place(
-        self, allocation: AllocationId, session: SessionId, server: str, now: datetime
+        self,
+        allocation: AllocationId,
+        session: SessionId,
+        server: str,
+        now: datetime,
+        *,
+        instead_of: SessionId | None = None,
     ) -> bool:
-        """Keep it with this session. Guard: it is kept nowhere, or with a session that is over."""
+        """Keep it with this session. Guard: it is kept nowhere, with a session that is over, or with
+        the one that this takes the place of.
+        """
 
     async def displace(self, allocation: AllocationId, session: SessionId) -> None:
         """Keep it with this session no longer."""

@@ -12,14 +12,15 @@ SELECT * FROM allocations WHERE company_id = :company_id ORDER BY created_at, id
 -- name: all_allocations()
 SELECT * FROM allocations ORDER BY created_at, id;
 
--- name: place_allocation(allocation_id, session_id, server, now)<!
--- Guard: the session that it is kept with is over, or there is none.
+-- name: place_allocation(allocation_id, session_id, server, now, instead_of)<!
+-- Guard: the session that it is kept with is over, or is the one that this takes the place of, or
+-- there is none.
 UPDATE allocations SET session_id = :session_id, server = :server
  WHERE id = :allocation_id
    AND NOT EXISTS (SELECT 1 FROM sessions
                     WHERE sessions.id = allocations.session_id AND sessions.closed_at IS NULL
                       AND sessions.lease_expires_at > :now
-                      AND sessions.id <> :session_id)
+                      AND sessions.id NOT IN (:session_id, :instead_of))
 RETURNING id;
 
 -- name: displace_allocation(allocation_id, session_id)<!

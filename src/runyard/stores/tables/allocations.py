@@ -54,10 +54,18 @@ class AllocationTable:
         return [_allocation_from(row) for row in rows]
 
     async def place(
-        self, allocation: AllocationId, session: SessionId, server: str, now: datetime
+        self,
+        allocation: AllocationId,
+        session: SessionId,
+        server: str,
+        now: datetime,
+        *,
+        instead_of: SessionId | None = None,
     ) -> bool:
-        """Keep it with this session. Guard: it is kept nowhere, or with a session that is over."""
-        row = (allocation, session, server, micros(now))
+        """Keep it with this session. Guard: it is kept nowhere, with a session that is over, or with
+        the one that this takes the place of.
+        """
+        row = (allocation, session, server, micros(now), instead_of or session)
         return await self._write(Statement("place_allocation", (row,)))
 
     async def displace(self, allocation: AllocationId, session: SessionId) -> None:
