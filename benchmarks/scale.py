@@ -43,9 +43,9 @@ from runyard.model.companies import Company
 from runyard.model.ids import RunId, SessionId, WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState
-from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, Share
+from runyard.stores.contract.leases import Claim, ClaimedRun, Share
 from runyard.stores.contract.listing import Position, RunFilter
-from runyard.stores.contract.runs import Finish, NewRun
+from runyard.stores.contract.runs import Beginning, Finish, NewRun
 from runyard.stores.contract.store import Store
 from runyard.stores.postgres.store import open_postgres
 from runyard.stores.sqlite.store import open_sqlite
@@ -119,7 +119,7 @@ async def claim_eight(place: Place) -> None:
         at=place.town.now,
     )
     place.next_token += AT_ONCE
-    place.claimed = await place.store.runs.claim(claim)
+    place.claimed = await place.store.leases.claim(claim)
     assert len(place.claimed) == AT_ONCE
 
 
@@ -199,7 +199,7 @@ def explaining(kind: str) -> Work:
 async def count_before(place: Place) -> None:
     """How many go first, asked for the last run of a long queue."""
     _, run = place.waiting["at its limit"]
-    await place.store.runs.queued_before(run.company_id, run.gate_id, run.rank, run.id)
+    await place.store.queues.queued_before(run.company_id, run.gate_id, run.rank, run.id)
 
 
 async def prune_all(place: Place, most: int) -> float:
@@ -254,19 +254,17 @@ def _reads() -> Iterator[tuple[str, Work]]:
             yield f"list: {wanted.name}, deep", listing(wanted, is_deep=True)
     yield (
         "state counts of a company",
-        lambda place: place.store.runs.state_counts(place.town.company_id(0)),
+        lambda place: place.store.queues.state_counts(place.town.company_id(0)),
     )
     yield (
-        "count behind a gate",
-        lambda place: place.store.runs.gate_count(
-            place.town.company_id(0), place.town.gate_id(0, CLOSED_TASKS[0])
-        ),
+        "counts behind the gates of a company",
+        lambda place: place.store.queues.gate_loads(place.town.company_id(0)),
     )
-    yield "queued totals", lambda place: place.store.runs.queued_totals()
-    yield "occupied gates", lambda place: place.store.runs.occupied_gates()
+    yield "queued totals", lambda place: place.store.queues.queued_totals()
+    yield "occupied gates", lambda place: place.store.queues.occupied_gates()
     yield "statistics", lambda place: place.store.statistics()
-    yield "next due", lambda place: place.store.runs.next_due_at()
-    yield "look for abandoned runs", lambda place: place.store.runs.abandoned(place.town.now, 200)
+    yield "next due", lambda place: place.store.queues.next_due_at()
+    yield "look for abandoned runs", lambda place: place.store.leases.abandoned(place.town.now, 200)
     yield "doctor: breaches", lambda place: place.store.runs.breaches(place.town.now, 20)
 
 

@@ -35,8 +35,8 @@ from runyard.model.ids import (
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Declaration, Policies
-from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, Share
-from runyard.stores.contract.runs import Finish, NewRun
+from runyard.stores.contract.leases import Claim, ClaimedRun, Share
+from runyard.stores.contract.runs import Beginning, Finish, NewRun
 from runyard.stores.contract.store import Store
 from runyard.stores.contract.tasks import Deploy, TaskChange
 from runyard.stores.contract.workers import OpenedSession
@@ -46,7 +46,7 @@ from runyard.stores.sqlite.database import numbered
 from runyard.stores.sqlite.store import open_sqlite
 from runyard.stores.sqlite.writer import Writer, migrate, open_database
 from runyard.stores.tables.pieces import Statement
-from runyard.stores.tables.runs import finish_piece, start_piece
+from runyard.stores.tables.run_pieces import finish_piece, start_piece
 
 _COMPANY, _TASK, _VERSION, _GATE = CompanyId(1), TaskId(2), VersionId(3), GateId(4)
 _WORKER, _SESSION = WorkerId(5), SessionId(6)
@@ -168,7 +168,7 @@ def _deploy(now: datetime) -> Deploy:
 
 async def _one_group(store: Store, ids: range, now: datetime) -> None:
     starts = [asyncio.ensure_future(store.runs.start([_new_run(number, now)])) for number in ids]
-    claiming = asyncio.ensure_future(store.runs.claim(_claim(ids[0], len(ids), now)))
+    claiming = asyncio.ensure_future(store.leases.claim(_claim(ids[0], len(ids), now)))
     await asyncio.gather(*starts)
     claimed = await claiming
     assert len(claimed) == len(ids)

@@ -32,16 +32,16 @@ async def test_a_claim_whose_answer_is_lost_leaves_no_run_behind(
 ) -> None:
     """R2: the run was leased to a live session that knew nothing of it, for ever."""
     await yard.a_task()
-    claim = yard.store.runs.claim
+    claim = yard.store.leases.claim
 
     async def taken_but_unanswered(wanted: object) -> list[object]:
         taken = await claim(wanted)  # type: ignore[arg-type]
         if not taken:
             return []
-        yard.store.runs.claim = claim  # type: ignore[method-assign]
+        yard.store.leases.claim = claim  # type: ignore[method-assign]
         raise problem("lost")
 
-    yard.store.runs.claim = taken_but_unanswered  # type: ignore[method-assign,assignment]
+    yard.store.leases.claim = taken_but_unanswered  # type: ignore[method-assign,assignment]
     worker = await yard.a_worker()
     run = await yard.a_run()
     async with asyncio.timeout(10):

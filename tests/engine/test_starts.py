@@ -26,7 +26,7 @@ KEY = IdempotencyKey(text="once", request_digest=b"a" * 32)
 
 
 async def nothing_was_started(yard: Yard) -> bool:
-    return await yard.store.runs.state_counts(yard.company.id) == {}
+    return await yard.store.queues.state_counts(yard.company.id) == {}
 
 
 async def test_input_that_does_not_fit_is_refused_with_all_its_problems(yard: Yard) -> None:

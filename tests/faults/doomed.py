@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runyard.cli import main
+from runyard.stores.tables.leases import LeaseTable
 from runyard.stores.tables.runs import RunTable
 
-WRITES = ("start", "claim", "begin", "finish")
+WRITES = {"start": RunTable, "claim": LeaseTable, "begin": RunTable, "finish": RunTable}
 TIMES = ("before", "during", "after")
 POINTS = tuple(f"{time} {write}" for write in WRITES for time in TIMES)
 
@@ -29,7 +30,7 @@ def doomed(write: Callable[..., Awaitable[Any]], time: str, count: int) -> Calla
     """The same write, deadly from the `count`th time on."""
     left = count
 
-    def deadly(self: RunTable, *values: Any, **options: Any) -> Awaitable[Any]:
+    def deadly(self: object, *values: Any, **options: Any) -> Awaitable[Any]:
         nonlocal left
         left -= 1
         if left > 0:
@@ -51,5 +52,6 @@ async def _then_die(asked: "asyncio.Future[Any]") -> Any:
 
 if __name__ == "__main__":
     time, write, count = os.environ["DOOMED"].split()  # noqa: TID251 - how a test tells its server
-    setattr(RunTable, write, doomed(getattr(RunTable, write), time, int(count)))
+    table = WRITES[write]
+    setattr(table, write, doomed(getattr(table, write), time, int(count)))
     sys.exit(main())

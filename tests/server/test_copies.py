@@ -126,7 +126,7 @@ async def test_a_restored_store_goes_on(
 
     async with open_store(place) as store:
         values = await store.runs.values(ACME, running.run_id)
-        [abandoned] = await store.runs.abandoned(NOW, 10)
+        [abandoned] = await store.leases.abandoned(NOW, 10)
         first = await store.reserve_ids(10)
 
     assert values is not None
@@ -576,7 +576,7 @@ async def test_a_move_that_fails_leaves_nothing_and_starts_over(
 
     move(settings, place, NOW, silent)
     async with open_store(place) as store:
-        assert (await store.runs.state_counts(ACME))[RunState.RUNNING] == 1
+        assert (await store.queues.state_counts(ACME))[RunState.RUNNING] == 1
 
 
 async def test_a_half_filled_folder_is_not_opened_and_is_filled_again(
@@ -598,4 +598,4 @@ async def test_a_half_filled_folder_is_not_opened_and_is_filled_again(
 
     restore(home, memory_path / "backup", silent)
     async with open_store(home) as store:
-        assert (await store.runs.state_counts(ACME))[RunState.RUNNING] == 1
+        assert (await store.queues.state_counts(ACME))[RunState.RUNNING] == 1

@@ -133,7 +133,7 @@ class World:
         )
 
     async def claim(self, task: "KnownTask", count: int = 1) -> list[ClaimedRun]:
-        return await self.store.runs.claim(self.a_claim(task.share(count)))
+        return await self.store.leases.claim(self.a_claim(task.share(count)))
 
     async def run(self, run: RunId, company: CompanyId = ACME) -> Run:
         found = await self.store.runs.find(company, run)

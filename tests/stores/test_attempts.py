@@ -6,8 +6,7 @@ import pytest
 
 from runyard.model.runs import Attempt, Outcome, RunError
 from runyard.model.states import Cause, RunState
-from runyard.stores.contract.leases import Beginning
-from runyard.stores.contract.runs import ProgressReport, StepRecord
+from runyard.stores.contract.runs import Beginning, ProgressReport, StepRecord
 from runyard.stores.tables.values import INLINE_LIMIT
 from tests.stores.builders import (
     ACME,
@@ -92,7 +91,7 @@ async def test_the_last_attempt_of_a_run_is_listed(world: World) -> None:
 
     await world.store.runs.finish([failed])
 
-    assert await world.store.runs.attempts(ACME, claimed.run_id) == [
+    assert await world.store.histories.attempts(ACME, claimed.run_id) == [
         Attempt(
             run_id=claimed.run_id,
             number=1,
@@ -140,7 +139,7 @@ async def test_a_run_that_ends_before_it_began_has_no_attempt(world: World) -> N
 
     run = await world.run(claimed.run_id)
     assert (run.attempt, run.started_at, run.cause) == (0, None, Cause.CODE_NOT_LOADED)
-    assert await world.store.runs.attempts(ACME, run.id) == []
+    assert await world.store.histories.attempts(ACME, run.id) == []
     values = await world.store.runs.values(ACME, run.id)
     assert values is not None
     assert values.error == ERROR
@@ -188,7 +187,7 @@ async def test_a_finish_by_somebody_else_changes_nothing(world: World, change: s
 
     run = await world.run(claimed.run_id)
     assert (run.state, run.cause, run.attempt) == (RunState.RUNNING, None, 0)
-    assert await world.store.runs.attempts(ACME, run.id) == []
+    assert await world.store.histories.attempts(ACME, run.id) == []
 
 
 async def test_a_retry_waits_and_keeps_its_attempt(world: World) -> None:
@@ -214,7 +213,7 @@ async def test_a_retry_waits_and_keeps_its_attempt(world: World) -> None:
         later(1),
         None,
     )
-    [attempt] = await world.store.runs.attempts(ACME, run.id)
+    [attempt] = await world.store.histories.attempts(ACME, run.id)
     assert (attempt.number, attempt.outcome, attempt.error) == (1, Outcome.RAISED, ERROR)
     assert (attempt.begun_at, attempt.finished_at) == (later(1), later(2))
 
@@ -232,7 +231,7 @@ async def test_attempts_are_numbered_to_the_last_one(world: World) -> None:
 
     await world.store.runs.finish([a_finish(third, begun_at=later(7), finished_at=later(8))])
 
-    attempts = await world.store.runs.attempts(ACME, claimed.run_id)
+    attempts = await world.store.histories.attempts(ACME, claimed.run_id)
     assert [attempt.number for attempt in attempts] == [1, 2, 3]
     assert [attempt.lease_token for attempt in attempts] == [
         claimed.token,
@@ -254,7 +253,7 @@ async def test_an_attempt_lost_before_it_began_costs_none(world: World) -> None:
 
     run = await world.run(claimed.run_id)
     assert (run.state, run.attempt) == (RunState.QUEUED, 0)
-    assert await world.store.runs.attempts(ACME, run.id) == []
+    assert await world.store.histories.attempts(ACME, run.id) == []
 
 
 async def test_ends_and_retries_travel_together(world: World) -> None:

@@ -19,7 +19,7 @@ async def test_a_claimed_run_comes_with_all_that_a_worker_needs(world: World) ->
     await world.store.runs.start([run])
     claim = world.a_claim(task.share())
 
-    claimed = await world.store.runs.claim(claim)
+    claimed = await world.store.leases.claim(claim)
 
     assert claimed == [
         ClaimedRun(
@@ -47,7 +47,7 @@ async def test_a_claim_of_the_same_turn_sees_the_start_before_it(world: World) -
     before = (await world.store.statistics()).groups
 
     starting = world.store.runs.start([run])
-    claiming = world.store.runs.claim(world.a_claim(task.share()))
+    claiming = world.store.leases.claim(world.a_claim(task.share()))
     await starting
 
     assert ids(await claiming) == [run.id]
@@ -74,7 +74,7 @@ async def test_gates_of_a_share_are_merged_by_rank_and_offset(world: World, plac
     d, e = [await urgent.start(rank=rank) for rank in (140, 151)]
     share = Share(company_id=ACME, count=4, gate_ids=(plain.gate, urgent.gate))
 
-    claimed = await world.store.runs.claim(world.a_claim(share))
+    claimed = await world.store.leases.claim(world.a_claim(share))
 
     assert ids(claimed) == [a, d, b, e]
     assert await world.state(c) is RunState.QUEUED
@@ -87,7 +87,7 @@ async def test_shares_are_served_in_order_and_no_run_twice(world: World) -> None
     theirs = await there.start_many(2)
     claim = world.a_claim(there.share(1), here.share(2), there.share(5), here.share(5))
 
-    claimed = await world.store.runs.claim(claim)
+    claimed = await world.store.leases.claim(claim)
 
     assert ids(claimed) == [theirs[0], *ours[:2], theirs[1], ours[2]]
     assert len({run.token for run in claimed}) == 5
@@ -98,7 +98,7 @@ async def test_a_gate_named_twice_counts_once(world: World) -> None:
     runs = await task.start_many(2)
     share = Share(company_id=ACME, count=4, gate_ids=(task.gate, task.gate))
 
-    claimed = await world.store.runs.claim(world.a_claim(share))
+    claimed = await world.store.leases.claim(world.a_claim(share))
 
     assert ids(claimed) == runs
 
@@ -109,7 +109,7 @@ async def test_a_gate_is_not_claimed_from_through_another_company(world: World) 
     await task.start()
     share = Share(company_id=GLOBEX, count=1, gate_ids=(task.gate,))
 
-    assert await world.store.runs.claim(world.a_claim(share)) == []
+    assert await world.store.leases.claim(world.a_claim(share)) == []
 
 
 async def test_only_queued_runs_are_claimed(world: World) -> None:
@@ -124,7 +124,7 @@ async def test_a_claim_of_an_empty_queue_gets_nothing(world: World) -> None:
     task = await world.add_task()
 
     assert await world.claim(task) == []
-    assert await world.store.runs.claim(world.a_claim()) == []
+    assert await world.store.leases.claim(world.a_claim()) == []
 
 
 async def test_a_limit_counts_live_leases(world: World) -> None:
@@ -146,7 +146,7 @@ async def test_a_task_at_its_limit_does_not_hold_others_back(world: World) -> No
     await wide.start_many(2, rank=100)
     share = Share(company_id=ACME, count=3, gate_ids=(narrow.gate, wide.gate))
 
-    claimed = await world.store.runs.claim(world.a_claim(share))
+    claimed = await world.store.leases.claim(world.a_claim(share))
 
     assert [run.gate_id for run in claimed] == [narrow.gate, wide.gate, wide.gate]
 
@@ -155,7 +155,7 @@ async def test_a_limit_holds_under_claims_that_meet(world: World) -> None:
     task = await world.add_task(concurrency=3)
     await task.start_many(40)
 
-    claims = [world.store.runs.claim(world.a_claim(task.share(2))) for _ in range(20)]
+    claims = [world.store.leases.claim(world.a_claim(task.share(2))) for _ in range(20)]
     claimed = [run for runs in await asyncio.gather(*claims) for run in runs]
 
     assert len(claimed) == 3
@@ -166,7 +166,7 @@ async def test_no_run_is_claimed_by_two(world: World) -> None:
     task = await world.add_task()
     runs = await task.start_many(60)
 
-    claims = [world.store.runs.claim(world.a_claim(task.share(7))) for _ in range(12)]
+    claims = [world.store.leases.claim(world.a_claim(task.share(7))) for _ in range(12)]
     claimed = [run for some in await asyncio.gather(*claims) for run in some]
 
     assert sorted(ids(claimed)) == runs
@@ -197,7 +197,7 @@ async def test_a_paused_company_gives_no_run_until_it_goes_on(world: World) -> N
     run, others = await task.start(), await other.start()
     await close_company(world.store, task)
 
-    claimed = await world.store.runs.claim(world.a_claim(task.share(), other.share()))
+    claimed = await world.store.leases.claim(world.a_claim(task.share(), other.share()))
 
     assert ids(claimed) == [others]
     await world.store.companies.set_runnable(ACME, runnable=True)
@@ -214,7 +214,7 @@ async def test_after_a_pause_returned_no_claim_takes_a_run(world: World) -> None
     async def claim_on() -> None:
         for _ in range(30):
             was_paused = paused.is_set()
-            got = await world.store.runs.claim(world.a_claim(task.share(1)))
+            got = await world.store.leases.claim(world.a_claim(task.share(1)))
             claimed.extend(got)
             if was_paused:
                 late.extend(got)
@@ -252,4 +252,4 @@ async def test_the_cost_of_a_claim_does_not_grow_with_what_waits_elsewhere(world
     run = await task.start(rank=10**12)
     share = Share(company_id=ACME, count=3, gate_ids=(closed.gate, task.gate))
 
-    assert ids(await world.store.runs.claim(world.a_claim(share))) == [run]
+    assert ids(await world.store.leases.claim(world.a_claim(share))) == [run]

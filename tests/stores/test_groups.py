@@ -45,7 +45,7 @@ async def test_a_poisoned_claim_or_finish_beside_others_fails_alone(world: World
     known = await task.start()
     starting = world.store.runs.start([task.new_run(id=known)])
     finishing = world.store.runs.finish([a_finish(claimed)])
-    claiming = world.store.runs.claim(world.a_claim(task.share()))
+    claiming = world.store.leases.claim(world.a_claim(task.share()))
 
     outcomes = await asyncio.gather(starting, finishing, claiming, return_exceptions=True)
 
@@ -105,7 +105,7 @@ async def test_too_much_waiting_is_refused_at_once_and_the_rest_is_written(world
 
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
     assert len(refused) == 1000
-    counts = await world.store.runs.state_counts(ACME)
+    counts = await world.store.queues.state_counts(ACME)
     assert counts == {RunState.QUEUED: 5000}
     assert await world.state(await task.start()) is RunState.QUEUED
 
@@ -119,7 +119,7 @@ async def test_too_many_bytes_waiting_are_refused(world: World) -> None:
 
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
     assert 400 < len(refused) < 600
-    counts = await world.store.runs.state_counts(ACME)
+    counts = await world.store.queues.state_counts(ACME)
     assert counts == {RunState.QUEUED: 1500 - len(refused)}
 
 

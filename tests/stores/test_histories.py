@@ -85,16 +85,16 @@ async def test_a_change_is_recorded_only_where_it_happened(world: World) -> None
     await world.store.runs.move([released(5)])
     assert await world.store.runs.move([released(6)]) == []
 
-    changes = await world.store.runs.changes(ACME, run)
+    changes = await world.store.histories.changes(ACME, run)
     assert [(change.at, change.state) for change in changes] == [
         (NOW, RunState.PARKED),
         (later(5), RunState.QUEUED),
     ]
-    assert await world.store.runs.changes(GLOBEX, run) == []
+    assert await world.store.histories.changes(GLOBEX, run) == []
     assert (await world.run(run)).put_off_until == later(5)
-    assert await world.store.runs.earliest_put_off(ACME, later(5)) == NOW
-    assert await world.store.runs.earliest_put_off(ACME, later(6)) is None
-    assert await world.store.runs.earliest_put_off(GLOBEX, later(5)) is None
+    assert await world.store.queues.earliest_put_off(ACME, later(5)) == NOW
+    assert await world.store.queues.earliest_put_off(ACME, later(6)) is None
+    assert await world.store.queues.earliest_put_off(GLOBEX, later(5)) is None
 
 
 async def test_a_chain_of_restarts_is_followed_to_its_origin(world: World) -> None:
@@ -102,9 +102,9 @@ async def test_a_chain_of_restarts_is_followed_to_its_origin(world: World) -> No
     chain = [await task.start()]
     for level in (1, 2, 3):
         chain.append(await task.start(level=level, restarted_from=chain[-1]))
-    runs = world.store.runs
+    histories = world.store.histories
 
-    assert await runs.ancestors(ACME, chain[3]) == [chain[2], chain[1], chain[0]]
-    assert await runs.ancestors(ACME, chain[0]) == []
-    assert await runs.ancestors(GLOBEX, chain[3]) == []
-    assert [await runs.restarts(ACME, run) for run in chain] == [1, 1, 1, 0]
+    assert await histories.ancestors(ACME, chain[3]) == [chain[2], chain[1], chain[0]]
+    assert await histories.ancestors(ACME, chain[0]) == []
+    assert await histories.ancestors(GLOBEX, chain[3]) == []
+    assert [await histories.restarts(ACME, run) for run in chain] == [1, 1, 1, 0]

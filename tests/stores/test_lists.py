@@ -8,6 +8,8 @@ from runyard.model.ids import RunId, WorkerId
 from runyard.model.runs import Outcome, Run
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.queues import GateLoad
+from runyard.stores.contract.runs import Beginning
 from tests.stores.builders import (
     ACME,
     GLOBEX,
@@ -239,7 +241,7 @@ async def test_states_are_counted_until_runs_end(world: World) -> None:
     await world.add_company(GLOBEX, "globex")
     await a_population(world)
 
-    counts = await world.store.runs.state_counts(ACME)
+    counts = await world.store.queues.state_counts(ACME)
 
     assert counts == {
         RunState.PARKED: 1,
@@ -249,32 +251,37 @@ async def test_states_are_counted_until_runs_end(world: World) -> None:
         RunState.RUNNING: 2,
         RunState.WAITING: 1,
     }
-    assert await world.store.runs.state_counts(GLOBEX) == {}
+    assert await world.store.queues.state_counts(GLOBEX) == {}
 
 
-async def test_a_gate_counts_what_is_queued_and_leased(world: World) -> None:
+async def test_a_gate_counts_what_stands_behind_it(world: World) -> None:
     await world.add_company(GLOBEX, "globex")
     task, other = await world.add_task(), await world.add_task(name="Other")
     await task.start_many(5)
-    await world.claim(task, 2)
-    await other.start()
+    begun, *_ = await world.claim(task, 3)
+    await world.store.runs.begin([Beginning(begun.run_id, begun.token, later(1))])
+    await other.start(state=RunState.PARKED)
 
-    count = await world.store.runs.gate_count(ACME, task.gate)
-    foreign = await world.store.runs.gate_count(GLOBEX, task.gate)
+    loads = {load.gate_id: load for load in await world.store.queues.gate_loads(ACME)}
 
-    assert (count.gate_id, count.queued, count.leased) == (task.gate, 3, 2)
-    assert (foreign.queued, foreign.leased) == (0, 0)
+    assert loads == {
+        task.gate: GateLoad(gate_id=task.gate, scheduled=0, queued=2, assigned=2, begun=1),
+        other.gate: GateLoad(
+            gate_id=other.gate, scheduled=0, queued=0, assigned=0, begun=0, parked=1
+        ),
+    }
+    assert await world.store.queues.gate_loads(GLOBEX) == []
 
 
 async def test_occupied_gates_are_those_with_queued_runs(world: World) -> None:
     first, second, third = [await world.add_task(name=name) for name in "abc"]
-    assert await world.store.runs.occupied_gates() == []
+    assert await world.store.queues.occupied_gates() == []
     await third.start_many(3)
     await first.start_many(3)
     await second.running()
     await second.start(state=RunState.PARKED)
 
-    assert await world.store.runs.occupied_gates() == [first.gate, third.gate]
+    assert await world.store.queues.occupied_gates() == [first.gate, third.gate]
 
 
 async def test_a_run_knows_how_many_go_first(world: World) -> None:
@@ -282,7 +289,7 @@ async def test_a_run_knows_how_many_go_first(world: World) -> None:
     task = await world.add_task()
     first, second = [await task.start(rank=5) for _ in range(2)]
     await task.start(rank=9)
-    before = world.store.runs.queued_before
+    before = world.store.queues.queued_before
 
     assert await before(ACME, task.gate, 5, first) == 0
     assert await before(ACME, task.gate, 5, second) == 1
@@ -301,7 +308,7 @@ async def test_queued_runs_are_counted_per_company(world: World) -> None:
     await second.start_many(2)
     await other.running()
 
-    assert await world.store.runs.queued_totals() == {ACME: 5}
+    assert await world.store.queues.queued_totals() == {ACME: 5}
 
 
 async def test_a_position_beyond_the_bound_of_a_list_shows_no_more_than_the_list(

@@ -3,7 +3,7 @@
 import asyncio
 
 from runyard.model.states import Cause, RunState
-from runyard.stores.contract.leases import Beginning
+from runyard.stores.contract.runs import Beginning
 from tests.stores.builders import (
     ACME,
     GLOBEX,
@@ -84,7 +84,7 @@ async def test_a_move_under_a_token_needs_that_token(world: World) -> None:
 
     assert moved.state is QUEUED
     assert moved.lease_token == claimed.token
-    assert await world.store.runs.leased([world.session], 10) == []
+    assert await world.store.leases.held_by([world.session], 10) == []
 
 
 async def test_a_recalled_run_keeps_its_place(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_a_postponed_run_is_due_at_its_new_instant(world: World) -> None:
     [postponed] = await world.store.runs.move([a_move(run, [PARKED], SCHEDULED, due_at=later(60))])
 
     assert postponed.due_at == later(60)
-    assert await world.store.runs.next_due_at() == later(60)
+    assert await world.store.queues.next_due_at() == later(60)
 
 
 async def test_several_moves_answer_the_winners(world: World) -> None:
@@ -253,13 +253,13 @@ async def test_a_run_due_exactly_now_is_staged(world: World) -> None:
 
 async def test_the_next_due_instant_is_the_earliest(world: World) -> None:
     task = await world.add_task()
-    assert await world.store.runs.next_due_at() is None
+    assert await world.store.queues.next_due_at() is None
 
     await task.start(state=SCHEDULED, due_at=later(20), queued_at=None)
     await task.start(state=SCHEDULED, due_at=later(10), queued_at=None)
     await task.start(due_at=later(1))
 
-    assert await world.store.runs.next_due_at() == later(10)
+    assert await world.store.queues.next_due_at() == later(10)
 
 
 # ---------------------------------------------------------------- leases
@@ -272,8 +272,8 @@ async def test_a_session_holds_what_it_claimed(world: World) -> None:
     second = await task.running()
     await world.store.runs.begin([Beginning(second.run_id, second.token, later(1))])
 
-    [leased] = await world.store.runs.leased([other], 10)
-    both = await world.store.runs.leased([other, world.session, 1], 10)
+    [leased] = await world.store.leases.held_by([other], 10)
+    both = await world.store.leases.held_by([other, world.session, 1], 10)
 
     assert (leased.run_id, leased.session_id, leased.token) == (
         second.run_id,
@@ -288,7 +288,7 @@ async def test_a_session_holds_what_it_claimed(world: World) -> None:
         task.gate,
     )
     assert [run.run_id for run in both] == [second.run_id]
-    assert [run.run_id for run in await world.store.runs.abandoned(NOW, 10)] == []
+    assert [run.run_id for run in await world.store.leases.abandoned(NOW, 10)] == []
     assert (await world.run(first.run_id)).state is RUNNING
 
 
@@ -297,7 +297,7 @@ async def test_leases_come_smallest_ids_first_up_to_a_limit(world: World) -> Non
     runs = await task.start_many(4)
     await world.claim(task, 4)
 
-    leased = await world.store.runs.leased([world.session], 3)
+    leased = await world.store.leases.held_by([world.session], 3)
 
     assert [run.run_id for run in leased] == runs[:3]
 
@@ -311,10 +311,10 @@ async def test_a_gate_shows_its_running_and_waiting_runs(world: World) -> None:
     await task.start()
     await other.running()
 
-    leased = await world.store.runs.leased_of_gate(ACME, task.gate)
+    leased = await world.store.leases.of_gate(ACME, task.gate)
 
     assert [run.run_id for run in leased] == [running.run_id, waiting.run_id]
-    assert await world.store.runs.leased_of_gate(GLOBEX, task.gate) == []
+    assert await world.store.leases.of_gate(GLOBEX, task.gate) == []
 
 
 async def test_runs_of_a_closed_or_unknown_session_are_abandoned(world: World) -> None:
@@ -324,20 +324,20 @@ async def test_runs_of_a_closed_or_unknown_session_are_abandoned(world: World) -
     await world.connect("bob")
     held = await task.running()
     await task.start()
-    [of_nobody] = await world.store.runs.claim(world.a_claim(task.share(), session=999_999))
+    [of_nobody] = await world.store.leases.claim(world.a_claim(task.share(), session=999_999))
 
-    abandoned = await world.store.runs.abandoned(NOW, 10)
+    abandoned = await world.store.leases.abandoned(NOW, 10)
 
     assert [run.run_id for run in abandoned] == sorted([of_closed.run_id, of_nobody.run_id])
     assert held.run_id not in {run.run_id for run in abandoned}
-    assert len(await world.store.runs.abandoned(NOW, 1)) == 1
+    assert len(await world.store.leases.abandoned(NOW, 1)) == 1
 
 
 async def test_runs_of_a_lapsed_session_are_abandoned(world: World) -> None:
     task = await world.add_task()
     claimed = await task.running()
 
-    assert await world.store.runs.abandoned(later(10), 10) == []
-    [abandoned] = await world.store.runs.abandoned(later(10.001), 10)
+    assert await world.store.leases.abandoned(later(10), 10) == []
+    [abandoned] = await world.store.leases.abandoned(later(10.001), 10)
 
     assert abandoned.run_id == claimed.run_id

@@ -69,7 +69,7 @@ async def test_a_commit_whose_answer_is_lost_is_answered_and_not_done_twice(
             return None
 
         bad.from_store, bad.from_server = note, cut
-        claimed = await store.runs.claim(a_claim(5))
+        claimed = await store.leases.claim(a_claim(5))
         accepted = await store.runs.finish([a_finish(run) for run in claimed])
 
         assert [run.run_id for run in claimed] == [1]
@@ -107,7 +107,7 @@ async def test_while_the_database_is_away_only_what_is_known_not_to_be_written_f
     ):
         await furnish(store)
         await store.runs.start([a_new_run(1)])
-        [run] = await store.runs.claim(a_claim(1))
+        [run] = await store.leases.claim(a_claim(1))
         bad.from_store = lambda data: None
 
         # A start commits together with its rows, a finish after its answer has come.
@@ -130,7 +130,7 @@ async def test_a_server_that_stands_still_in_a_transaction_holds_nobody_up_for_a
     async with opened(postgres_dsn, memory_path) as store:
         await furnish(store)
         await store.runs.start([a_new_run(1)])
-        [claimed] = await store.runs.claim(a_claim(1))
+        [claimed] = await store.leases.claim(a_claim(1))
         still = await Connector(postgres_dsn).open_connection()
         try:
             await still.execute("; ".join(FOR_WRITING))
@@ -205,7 +205,7 @@ class Load:
     async def _work(self) -> None:
         while not self._ends.is_set():
             try:
-                runs = await self._store.runs.claim(a_claim(20))
+                runs = await self._store.leases.claim(a_claim(20))
                 self.finished += await self._store.runs.finish([a_finish(run) for run in runs])
             except StorageUnavailable:
                 continue

@@ -10,8 +10,8 @@ import pytest
 
 from runyard.model.ids import RunId, WorkerId
 from runyard.model.states import RunState, Trigger
-from runyard.stores.contract.leases import Beginning
 from runyard.stores.contract.listing import Position, RunFilter
+from runyard.stores.contract.runs import Beginning
 from runyard.stores.filters import Listing, listing_of, listings_of
 from runyard.stores.postgres.connecting import FOR_READING
 from runyard.stores.postgres.database import list_text
@@ -195,7 +195,7 @@ async def test_what_a_claim_touches_does_not_grow_with_history_or_queue(
         await analyzed(postgres_dsn)
         before = await rows_read(postgres_dsn)
 
-        claimed = await store.runs.claim(a_claim(8))
+        claimed = await store.leases.claim(a_claim(8))
 
         assert len(claimed) == 8
     # A backend reports what it has read when it ends.
@@ -213,7 +213,7 @@ async def test_what_a_runs_life_touches_does_not_grow_with_those_that_are_active
         before = await rows_read(postgres_dsn)
 
         await store.runs.start([a_new_run(HISTORY + number) for number in range(1, 9)])
-        claimed = await store.runs.claim(a_claim(8))
+        claimed = await store.leases.claim(a_claim(8))
         await store.runs.begin([Beginning(run.run_id, run.token, NOON) for run in claimed])
         ended = await store.runs.finish([a_finish(run) for run in claimed])
 

@@ -11,8 +11,7 @@ import pytest
 
 from runyard.model.errors import Overloaded, RunyardError
 from runyard.model.ids import RunId
-from runyard.stores.contract.leases import Beginning
-from runyard.stores.contract.runs import StartKey
+from runyard.stores.contract.runs import Beginning, StartKey
 from runyard.stores.postgres.writer import MOST_WAITING
 from runyard.stores.tables.pieces import WriteRefused
 from tests.stores.postgres_support import (
@@ -36,7 +35,7 @@ async def test_a_start_and_a_claim_of_one_turn_are_one_transaction(
         before = (await store.statistics()).groups
 
         _, claimed = await asyncio.gather(
-            store.runs.start([a_new_run(1)]), store.runs.claim(a_claim(5))
+            store.runs.start([a_new_run(1)]), store.leases.claim(a_claim(5))
         )
 
         assert [run.run_id for run in claimed] == [1]
@@ -49,7 +48,7 @@ async def test_pieces_of_one_turn_that_name_the_same_run_keep_their_order(
     async with opened(postgres_dsn, memory_path) as store:
         await furnish(store)
         await store.runs.start([a_new_run(number) for number in range(1, 51)])
-        runs = await store.runs.claim(a_claim(50))
+        runs = await store.leases.claim(a_claim(50))
 
         pairs = [
             (
@@ -73,7 +72,7 @@ async def test_each_piece_of_a_merged_statement_gets_its_own_answer(
     async with opened(postgres_dsn, memory_path) as store:
         await furnish(store)
         await store.runs.start([a_new_run(number) for number in range(1, 5)])
-        first, second, third, _ = await store.runs.claim(a_claim(4))
+        first, second, third, _ = await store.leases.claim(a_claim(4))
         late = a_finish(third)
 
         answers = await asyncio.gather(
@@ -165,7 +164,7 @@ async def test_two_servers_that_move_the_same_runs_never_fail(postgres_dsn: str,
     async with opened(postgres_dsn, memory_path) as one, opened(postgres_dsn, memory_path) as two:
         await furnish(one)
         await one.runs.start([a_new_run(number) for number in range(1, 201)])
-        runs = await one.runs.claim(a_claim(200))
+        runs = await one.leases.claim(a_claim(200))
         chance = random.Random(7)
         accepted: list[int] = []
 
@@ -185,8 +184,8 @@ async def test_a_store_that_only_waits_writes_nothing(postgres_dsn: str, memory_
         await furnish(store)
         groups = (await store.statistics()).groups
 
-        await store.runs.leased([SESSION], 10)
-        await store.runs.occupied_gates()
+        await store.leases.held_by([SESSION], 10)
+        await store.queues.occupied_gates()
 
         assert (await store.statistics()).groups == groups
 
@@ -202,7 +201,7 @@ async def test_values_of_every_kind_come_back_as_they_were(postgres_dsn: str, me
             ]
         )
 
-        claimed = await store.runs.claim(a_claim(10))
+        claimed = await store.leases.claim(a_claim(10))
 
         assert [run.input for run in claimed] == inputs
 

@@ -11,8 +11,9 @@ import pytest
 from runyard.model.ids import RunId, SessionId
 from runyard.model.runs import Outcome
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.stores.contract.leases import Beginning, ClaimedRun
+from runyard.stores.contract.leases import ClaimedRun
 from runyard.stores.contract.listing import TOTAL_LIMIT, RunFilter
+from runyard.stores.contract.runs import Beginning
 from runyard.stores.contract.store import Store
 from runyard.stores.sqlite.counting import moves_runs
 from runyard.stores.sqlite.store import open_sqlite
@@ -243,7 +244,7 @@ async def test_counts_hold_after_the_death_of_a_server(memory_path: Path, lines:
     killed_after(memory_path, lines)
     store = await open_sqlite(memory_path)
 
-    counts = await store.runs.state_counts(ACME)
+    counts = await store.queues.state_counts(ACME)
     page = await store.runs.page(ACME, RunFilter(), None, 1_000)
 
     assert page.total == len(page.runs) > 0
@@ -284,7 +285,7 @@ async def test_servers_that_share_a_database_count_together(
     await asyncio.gather(work(world), work(second))
 
     assert_counts_hold(place)
-    assert await one.runs.state_counts(ACME) == await two.runs.state_counts(ACME)
+    assert await one.queues.state_counts(ACME) == await two.queues.state_counts(ACME)
 
 
 async def test_what_lanes_of_earlier_openings_counted_is_folded(
@@ -301,7 +302,7 @@ async def test_what_lanes_of_earlier_openings_counted_is_folded(
         await connection.execute("DELETE FROM lanes")
 
     store = await place.open()
-    counts = await store.runs.state_counts(ACME)
+    counts = await store.queues.state_counts(ACME)
     await store.close()
 
     assert counts == {RunState.QUEUED: 4}

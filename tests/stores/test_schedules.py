@@ -143,7 +143,7 @@ async def test_a_skipped_fire_starts_nothing(world: World) -> None:
     assert await world.store.schedules.fire(schedule, None, later(11), None)
 
     assert await world.store.schedules.due(later(99), 10) == []
-    assert await world.store.runs.queued_totals() == {}
+    assert await world.store.queues.queued_totals() == {}
 
 
 async def test_a_schedule_that_was_switched_off_meanwhile_does_not_fire(world: World) -> None:
@@ -155,4 +155,4 @@ async def test_a_schedule_that_was_switched_off_meanwhile_does_not_fire(world: W
     )
 
     assert not await world.store.schedules.fire(schedule, later(20), NOW, task.new_run())
-    assert await world.store.runs.queued_totals() == {}
+    assert await world.store.queues.queued_totals() == {}

@@ -47,7 +47,7 @@ async def test_a_started_run_is_found_with_everything_that_was_said(world: World
     for field in msgspec.structs.fields(run):
         if field.name not in {"input", "note", "callbacks", "preparation"}:
             assert getattr(found, field.name) == getattr(run, field.name), field.name
-    [change] = await world.store.runs.changes(run.company_id, run.id)
+    [change] = await world.store.histories.changes(run.company_id, run.id)
     assert (change.at, change.state, change.note) == (run.created_at, run.state, "again, please")
     assert (found.attempt, found.begun_at, found.started_at, found.finished_at) == (0, *[None] * 3)
     assert not found.is_final
@@ -156,7 +156,7 @@ async def test_a_run_is_not_found_through_another_company(world: World) -> None:
     assert await runs.find_by_public_id(GLOBEX, run.public_id) is None
     assert await runs.values(GLOBEX, run.id) is None
     assert await runs.outputs(GLOBEX, [run.id]) == {}
-    assert await runs.attempts(GLOBEX, run.id) == []
+    assert await world.store.histories.attempts(GLOBEX, run.id) == []
 
 
 async def test_several_runs_are_found_by_id_in_order(world: World) -> None:

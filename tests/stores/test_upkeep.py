@@ -40,7 +40,7 @@ async def test_prune_deletes_a_run_with_all_that_belongs_to_it(world: World, pla
 
     assert await store.runs.find(ACME, run.id) is None
     assert await store.runs.values(ACME, run.id) is None
-    assert await store.runs.attempts(ACME, run.id) == []
+    assert await store.histories.attempts(ACME, run.id) == []
     assert await store.runs.steps([run.id]) == {}
     assert await store.files.of_run(ACME, run.id) == []
     assert await store.logs.read(ACME, run.id, at_least=LogLevel.TRACE, after=0, limit=9) == []

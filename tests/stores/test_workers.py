@@ -120,7 +120,7 @@ async def test_a_closed_session_stays_closed(world: World) -> None:
     await world.store.workers.renew([world.session], later(100))
 
     assert await world.store.workers.expire_sessions(later(200)) == []
-    [abandoned] = await world.store.runs.abandoned(later(2), 10)
+    [abandoned] = await world.store.leases.abandoned(later(2), 10)
     assert abandoned.run_id == claimed.run_id
 
 
@@ -143,10 +143,10 @@ async def test_whoever_has_the_key_takes_a_session_over_with_its_leases(world: W
 
     assert await world.store.workers.succeed_session(old, new, KEY, later(9))
 
-    [leased] = await world.store.runs.leased([new.id], 10)
+    [leased] = await world.store.leases.held_by([new.id], 10)
     assert (leased.run_id, leased.token) == (claimed.run_id, claimed.token)
-    assert await world.store.runs.leased([old], 10) == []
-    assert await world.store.runs.abandoned(later(15), 10) == []
+    assert await world.store.leases.held_by([old], 10) == []
+    assert await world.store.leases.abandoned(later(15), 10) == []
     assert not await world.store.workers.close_session(old, later(9))
     [end] = [a_finish(claimed)]
     assert await world.store.runs.finish([end]) == [claimed.run_id]

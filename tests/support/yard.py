@@ -247,7 +247,7 @@ class Yard:
 
     async def count(self, state: RunState) -> int:
         """How many runs of the company are in this state."""
-        return (await self.store.runs.state_counts(self.company.id)).get(state, 0)
+        return (await self.store.queues.state_counts(self.company.id)).get(state, 0)
 
 
 def a_declaration(

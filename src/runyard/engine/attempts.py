@@ -26,8 +26,7 @@ from runyard.model.logs import LogLine
 from runyard.model.runs import Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import FINAL_STATES, Cause
-from runyard.stores.contract.leases import Beginning
-from runyard.stores.contract.runs import Finish, ProgressReport, StepRecord
+from runyard.stores.contract.runs import Beginning, Finish, ProgressReport, StepRecord
 from runyard.telemetry import END_REFUSED, ENDS_DELAYED, LATE_REPORT, emit
 
 BEGINNING_DELAY = timedelta(milliseconds=20)

@@ -80,7 +80,7 @@ class Colleagues:
         for worker_id, worker in workers.items():
             session = sessions.get(worker_id)
             if session is not None and worker.state is WorkerState.ALLOWED:
-                runs = await self._store.runs.leased([session], MOST_HELD)
+                runs = await self._store.leases.held_by([session], MOST_HELD)
                 ids = tuple(run.run_id for run in runs)
                 found.append(Colleague(worker=worker, session_id=session, held=ids))
         return found

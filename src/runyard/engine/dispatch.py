@@ -117,7 +117,7 @@ class Dispatcher:
 
     async def notice_occupied(self) -> None:
         """Look at the database for gates that have queued runs (the safety net)."""
-        for gate_id in await self._store.runs.occupied_gates():
+        for gate_id in await self._store.queues.occupied_gates():
             gate = self._directory.gates.get(gate_id)
             if gate is None:
                 await self._directory.refresh_gate(gate_id)
@@ -269,7 +269,7 @@ class Dispatcher:
     async def _claimed(self, claim: Claim, wanted: int) -> list[ClaimedRun]:
         """What the claim has taken, all of which its session is told of, or nothing at all."""
         try:
-            return await self._store.runs.claim(claim)
+            return await self._store.leases.claim(claim)
         except Overloaded:  # it was never tried
             raise
         except Exception:
@@ -283,7 +283,7 @@ class Dispatcher:
         leased = await until_done(
             self._clock,
             "look after a claim",
-            lambda: self._store.runs.leased([claim.session_id], MOST_HELD),
+            lambda: self._store.leases.held_by([claim.session_id], MOST_HELD),
         )
         end_token = claim.first_token + wanted
         if lost := [run for run in leased if claim.first_token <= run.token < end_token]:

@@ -78,7 +78,7 @@ class Explain:
     async def _limit_reasons(self, gate: Gate) -> list[Reason]:
         if gate.limit is None:
             return []
-        leased = await self._store.runs.leased_of_gate(gate.company_id, gate.id)
+        leased = await self._store.leases.of_gate(gate.company_id, gate.id)
         if len(leased) < gate.limit:
             return []
         return [
@@ -105,7 +105,9 @@ class Explain:
         """Only room is missing; say what takes it."""
         if any(session.room > 0 for session in fitting) or any(c.has_room for c in others):
             return []
-        ahead = await self._store.runs.queued_before(run.company_id, run.gate_id, run.rank, run.id)
+        ahead = await self._store.queues.queued_before(
+            run.company_id, run.gate_id, run.rank, run.id
+        )
         busy = [run_id for session in fitting for run_id in session.held]
         busy += [run_id for colleague in others for run_id in colleague.held]
         reasons = [

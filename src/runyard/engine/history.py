@@ -47,33 +47,33 @@ class History:
 
     async def tell(self, company: Company, run: Run) -> Story:
         """The run's story; raises RunNotFound when it was deleted meanwhile."""
-        runs = self._store.runs
-        changes = await runs.changes(company.id, run.id)
-        attempts = await runs.attempts(company.id, run.id)
-        values = await runs.values(company.id, run.id)
+        histories = self._store.histories
+        changes = await histories.changes(company.id, run.id)
+        attempts = await histories.attempts(company.id, run.id)
+        values = await self._store.runs.values(company.id, run.id)
         if values is None:
             raise RunNotFound(f"there is no run {run.id}")
         error = None if values.error is None else f"{values.error.kind}: {values.error.message}"
-        ancestors = await runs.ancestors(company.id, run.id) if run.level else []
+        ancestors = await histories.ancestors(company.id, run.id) if run.level else []
         return Story(
             moments=moments_of(run, changes, attempts, error),
-            restarts=await runs.restarts(company.id, run.id),
+            restarts=await histories.restarts(company.id, run.id),
             origin=ancestors[-1] if ancestors else run.id,
         )
 
     async def note(self, company: Company, run: Run) -> str | None:
         """What whoever started it wanted to be remembered."""
-        changes = await self._store.runs.changes(company.id, run.id)
+        changes = await self._store.histories.changes(company.id, run.id)
         notes = (change.note for change in changes if change.state not in FINAL_STATES)
         return next((note for note in notes if note is not None), None)
 
     async def changes(self, company: Company, run: Run) -> list[Change]:
         """What was done to it that its row forgets: parked, released, made or ended with a note."""
-        return await self._store.runs.changes(company.id, run.id)
+        return await self._store.histories.changes(company.id, run.id)
 
     async def steps(self, company: Company, run: RunId) -> list[tuple[str, int, datetime]]:
         """Its recorded steps (name, occurrence, when), in order."""
-        return await self._store.runs.recorded_steps(company.id, run)
+        return await self._store.histories.recorded_steps(company.id, run)
 
 
 def moments_of(

@@ -157,7 +157,7 @@ class Maintenance:
         return (fire_at is not None and fire_at <= self._clock.now()) or await self._has_due_runs()
 
     async def _has_due_runs(self) -> bool:
-        due_at = await self._store.runs.next_due_at()
+        due_at = await self._store.queues.next_due_at()
         return due_at is not None and due_at <= self._clock.now()
 
     async def _stage_forever(self) -> None:
@@ -170,7 +170,7 @@ class Maintenance:
         longest = self._peers.look if self._store.is_shared else LONGEST_SLEEP
         try:
             instants = (
-                await self._store.runs.next_due_at(),
+                await self._store.queues.next_due_at(),
                 await self._store.schedules.next_fire_at(),
             )
         except Exception:  # noqa: BLE001 - the next look says what is wrong
@@ -211,7 +211,7 @@ class Maintenance:
         """See to running runs whose session is over; how many there were."""
         rescued = 0
         while True:
-            abandoned = await self._store.runs.abandoned(self._clock.now(), RESCUED_AT_ONCE)
+            abandoned = await self._store.leases.abandoned(self._clock.now(), RESCUED_AT_ONCE)
             if not abandoned:
                 break
             await self._rescue(abandoned)
@@ -290,7 +290,7 @@ class Maintenance:
             if self._store.is_shared and began_at - self._renewed_at >= self._sessions.lease / 3:
                 await self._renew_busy()
                 self._renewed_at = self._clock.monotonic()
-            abandoned = await self._store.runs.abandoned(self._clock.now(), 1)
+            abandoned = await self._store.leases.abandoned(self._clock.now(), 1)
         except Busy:
             self._rescue_from = self._clock.monotonic() + self._sessions.lease
             raise

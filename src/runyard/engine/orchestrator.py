@@ -35,7 +35,7 @@ class Orchestrator:
     async def view(self, company: Company) -> OrchestratorView:
         """How it stands."""
         now = await self._directory.company_by_id(company.id)
-        counts = await self._store.runs.state_counts(company.id)
+        counts = await self._store.queues.state_counts(company.id)
         return OrchestratorView(
             runnable=now.runnable,
             counts=counts,

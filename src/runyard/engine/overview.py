@@ -57,7 +57,7 @@ class Overview:
 
     async def _count(self, company: CompanyId, workers: Sequence[WorkerView]) -> CompanyNumbers:
         serving = [view for view in workers if _serves(view, company)]
-        states = await self._store.runs.state_counts(company)
+        states = await self._store.queues.state_counts(company)
         failed = await self._store.runs.page(
             company,
             RunFilter(states=(RunState.FAILED,), finished_from=self._clock.now() - LATELY),

@@ -107,7 +107,7 @@ class Resuming:
 
     async def _succeed(self, port: WorkerPort, hello: WorkerHello, claim: Claimed) -> Session:
         session = await self._sessions.succeed(port, hello, claim.session_id, claim.key)
-        leased = await self._store.runs.leased([session.id], MOST_HELD)
+        leased = await self._store.leases.held_by([session.id], MOST_HELD)
         session.held.update({run.run_id: _held_from(run) for run in leased})
         self._sessions.add(session)
         self._peers.say(Topic.WORKERS)

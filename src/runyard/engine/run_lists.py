@@ -62,7 +62,7 @@ class RunLists:
         """The earliest creation of a run that could run from this instant on, or later: that instant,
         or the creation of a run that was put off until then.
         """
-        earliest = await self._store.runs.earliest_put_off(company.id, at)
+        earliest = await self._store.queues.earliest_put_off(company.id, at)
         return at if earliest is None else min(at, earliest)
 
     async def _stream(

@@ -88,7 +88,7 @@ class Runs:
 
     async def attempts(self, company: Company, run: RunId) -> list[Attempt]:
         """Its ended attempts."""
-        return await self._store.runs.attempts(company.id, run)
+        return await self._store.histories.attempts(company.id, run)
 
     async def wait(self, company: Company, ref: str, patience: timedelta) -> Run:
         """The run once it has ended, or as it is when the time is over; raises RunNotFound."""

@@ -429,7 +429,7 @@ class Starts:
 
     async def _refuse_full_queue(self, company: Company, count: int) -> None:
         """Count what is really queued; only starts since the last count are known without."""
-        totals = await self._store.runs.queued_totals()
+        totals = await self._store.queues.queued_totals()
         queued = self._started[company.id] = totals.get(company.id, 0)
         if queued + count > company.queue_cap:
             raise QueueFull(

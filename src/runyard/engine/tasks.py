@@ -53,7 +53,7 @@ class Tasks:
 
     async def loads(self, company: Company) -> builtins.list[GateLoad]:
         """How many runs of each task are where, by gate."""
-        return await self._store.runs.gate_loads(company.id)
+        return await self._store.queues.gate_loads(company.id)
 
     async def set_runnable(self, company: Company, ref: str, *, runnable: bool) -> Task:
         """Let runs of the task start, or hold them all back. Once closing has returned none starts.
@@ -101,7 +101,7 @@ class Tasks:
         self, company: Company, task: Task
     ) -> tuple[builtins.list[LeasedRun], builtins.list[LeasedRun]]:
         """Runs that are under way and have begun, and those of which only another server knows."""
-        leased = await self._store.runs.leased_of_gate(company.id, task.gate_id)
+        leased = await self._store.leases.of_gate(company.id, task.gate_id)
         held = {run.run_id for run in self._steering.begun_of(company.id, task.gate_id)}
         begun = [
             run for run in leased if run.begun_at is not None or run.attempt or run.run_id in held

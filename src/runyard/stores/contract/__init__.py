@@ -25,10 +25,11 @@ Instants are aware UTC datetimes with microseconds. Ids are handed in; `reserve_
 **Where what stands.** `store` has the Store itself. Each thing that it keeps is one of its attributes
 and one module here, with the values that are written and read:
 
-runs          starting, claiming, ending and moving runs, and reading them
-leases        what a worker asks for, gets, and holds
-queues        what is counted of the runs behind a gate
-listing       filters, positions and pages of lists
+runs          starting, ending and moving runs, and reading them with their values
+leases        claiming runs, and which session holds which
+queues        what is counted of runs that wait
+histories     attempts, changes and restarts of a run
+listing       filters, positions and pages of lists, whatever they list
 tasks         deploys, versions, bundles in use, gates
 companies     companies and their orchestrators
 schedules     plans that start runs

@@ -1,6 +1,8 @@
-"""What is said of leases: which runs a worker wishes for, which it got, and which it holds."""
+"""The part of the Store contract that is about leases: who may execute which run."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
@@ -43,14 +45,6 @@ class ClaimedRun(msgspec.Struct, frozen=True):
     input: bytes
 
 
-class Beginning(msgspec.Struct, frozen=True):
-    """An attempt reached the task's code. Guard: running, this token, not begun yet."""
-
-    run_id: RunId
-    token: int
-    at: datetime
-
-
 class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that a session holds."""
 
@@ -65,3 +59,21 @@ class LeasedRun(msgspec.Struct, frozen=True, kw_only=True):
     begun_at: datetime | None
     priority: int
     rank: int
+
+
+class Leases(Protocol):
+    """Leases: which session holds which run."""
+
+    async def claim(self, claim: Claim) -> list[ClaimedRun]:
+        """Lease queued runs to a session (relaxed). Never exceeds a gate's limit, never takes a
+        run of a closed gate: gate rows are locked before counting. In order of each share's ranks.
+        """
+
+    async def held_by(self, sessions: Sequence[SessionId], limit: int) -> list[LeasedRun]:
+        """Runs that these sessions hold, smallest ids first."""
+
+    async def of_gate(self, company: CompanyId, gate: GateId) -> list[LeasedRun]:
+        """Runs of a gate that are running or waiting, smallest ids first."""
+
+    async def abandoned(self, now: datetime, limit: int) -> list[LeasedRun]:
+        """Running runs whose session is closed, lapsed or unknown, smallest ids first."""

@@ -12,17 +12,14 @@ from runyard.model.ids import (
     GateId,
     RunId,
     ScheduleId,
-    SessionId,
     TaskId,
     VersionId,
 )
-from runyard.model.runs import Attempt, Change, Outcome, Run, RunError
+from runyard.model.runs import Outcome, Run, RunError
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.contract.callbacks import NewCallback
-from runyard.stores.contract.leases import Beginning, Claim, ClaimedRun, LeasedRun
 from runyard.stores.contract.listing import Position, RunFilter, RunPage, RunPart
 from runyard.stores.contract.preparations import NewPreparation, Prepared
-from runyard.stores.contract.queues import GateCount, GateLoad
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +74,14 @@ class StartOutcome(msgspec.Struct, frozen=True, kw_only=True):
     run_count: int
     request_digest: bytes | None = None
     """Of the earlier request, when not inserted."""
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """An attempt reached the task's code. Guard: running, this token, not begun yet."""
+
+    run_id: RunId
+    token: int
+    at: datetime
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,11 +178,6 @@ class Runs(Protocol):
     async def start(self, runs: Sequence[NewRun], key: StartKey | None = None) -> StartOutcome:
         """Insert these runs with their inputs, all or none; none when the key is known already."""
 
-    async def claim(self, claim: Claim) -> list[ClaimedRun]:
-        """Lease queued runs to a session (relaxed). Never exceeds a gate's limit, never takes a
-        run of a closed gate: gate rows are locked before counting. In order of each share's ranks.
-        """
-
     async def begin(self, beginnings: Sequence[Beginning]) -> list[RunId]:
         """Record that attempts reached their code (relaxed): attempt + 1, begun_at, started_at."""
 
@@ -209,9 +209,6 @@ class Runs(Protocol):
         (the rank stored with the scheduled run is already the right one).
         """
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest due instant of any scheduled run."""
-
     async def record_step(self, step: StepRecord) -> bool:
         """Record a step once (an equal record again is fine); False when the lease is lost."""
 
@@ -220,15 +217,6 @@ class Runs(Protocol):
 
     async def steps(self, runs: Sequence[RunId]) -> dict[RunId, list[tuple[str, int, bytes]]]:
         """The recorded steps (name, occurrence, value) of those runs that have any."""
-
-    async def leased(self, sessions: Sequence[SessionId], limit: int) -> list[LeasedRun]:
-        """Runs that these sessions hold, smallest ids first."""
-
-    async def leased_of_gate(self, company: CompanyId, gate: GateId) -> list[LeasedRun]:
-        """Runs of a gate that are running or waiting, smallest ids first."""
-
-    async def abandoned(self, now: datetime, limit: int) -> list[LeasedRun]:
-        """Running runs whose session is closed, lapsed or unknown, smallest ids first."""
 
     async def find(self, company: CompanyId, run: RunId) -> Run | None:
         """One run."""
@@ -244,9 +232,6 @@ class Runs(Protocol):
 
     async def outputs(self, company: CompanyId, runs: Sequence[RunId]) -> dict[RunId, RunValues]:
         """The values of several runs (for lists with values)."""
-
-    async def attempts(self, company: CompanyId, run: RunId) -> list[Attempt]:
-        """Its ended attempts, first to last."""
 
     async def page(
         self,
@@ -269,41 +254,6 @@ class Runs(Protocol):
         limit: int,
     ) -> RunPart:
         """As `page`, for those who show no total: then nothing is counted."""
-
-    async def occupied_gates(self) -> list[GateId]:
-        """Gates with at least one queued run (a loose index scan; cost grows with gates, not runs)."""
-
-    async def gate_count(self, company: CompanyId, gate: GateId) -> GateCount:
-        """What stands behind a gate."""
-
-    async def queued_before(self, company: CompanyId, gate: GateId, rank: int, run: RunId) -> int:
-        """How many queued runs of the gate go first; counts to `MOST_BEFORE`."""
-
-    async def queued_totals(self) -> dict[CompanyId, int]:
-        """Queued runs of each company that has any."""
-
-    async def state_counts(self, company: CompanyId) -> dict[RunState, int]:
-        """How many runs are in each non-final state (final ones are not counted)."""
-
-    async def gate_loads(self, company: CompanyId) -> list[GateLoad]:
-        """What stands behind each gate of a company."""
-
-    async def earliest_put_off(self, company: CompanyId, at: datetime) -> datetime | None:
-        """When the first was made of the runs that were put off until this instant or later."""
-
-    async def changes(self, company: CompanyId, run: RunId) -> list[Change]:
-        """What was done to a run that its row forgets, in order."""
-
-    async def restarts(self, company: CompanyId, run: RunId) -> int:
-        """How many runs were restarted from this one."""
-
-    async def ancestors(self, company: CompanyId, run: RunId) -> list[RunId]:
-        """Runs that this one goes back to, the nearest first; of a pruned one only the id is known."""
-
-    async def recorded_steps(
-        self, company: CompanyId, run: RunId
-    ) -> list[tuple[str, int, datetime]]:
-        """Its recorded steps (name, occurrence, when), in order, without their values."""
 
     async def delete(self, company: CompanyId, runs: Sequence[RunId]) -> int:
         """Delete those of these runs that have ended, with everything that belongs to them; how

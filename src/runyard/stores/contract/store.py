@@ -12,9 +12,12 @@ from runyard.stores.contract.calls import Allocations, Calls
 from runyard.stores.contract.companies import Companies
 from runyard.stores.contract.credentials import ApiKeys, SigningKeys, Tickets
 from runyard.stores.contract.files import Files
+from runyard.stores.contract.histories import Histories
+from runyard.stores.contract.leases import Leases
 from runyard.stores.contract.logs import Logs
 from runyard.stores.contract.peering import Peering
 from runyard.stores.contract.preparations import Preparations
+from runyard.stores.contract.queues import Queues
 from runyard.stores.contract.runs import Runs
 from runyard.stores.contract.schedules import Schedules
 from runyard.stores.contract.systems import Systems
@@ -44,6 +47,9 @@ class Store(Protocol):
     """A database that has been opened."""
 
     runs: Runs
+    leases: Leases
+    queues: Queues
+    histories: Histories
     tasks: Tasks
     companies: Companies
     tokens: Tokens

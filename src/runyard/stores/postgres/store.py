@@ -2,30 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
 from runyard.model.errors import StorageUnavailable
 from runyard.stores.codes import instant
-from runyard.stores.contract.audit import AuditLog
-from runyard.stores.contract.blobs import Blobs
-from runyard.stores.contract.callbacks import Callbacks
-from runyard.stores.contract.calls import Allocations, Calls
-from runyard.stores.contract.companies import Companies
-from runyard.stores.contract.credentials import ApiKeys, SigningKeys, Tickets
-from runyard.stores.contract.files import Files
-from runyard.stores.contract.logs import Logs
 from runyard.stores.contract.peering import Peering
-from runyard.stores.contract.preparations import Preparations
-from runyard.stores.contract.runs import Runs
-from runyard.stores.contract.schedules import Schedules
 from runyard.stores.contract.store import StoreStatistics
-from runyard.stores.contract.systems import Systems
-from runyard.stores.contract.tasks import Tasks
-from runyard.stores.contract.tokens import Tokens
-from runyard.stores.contract.users import Logins, Users
-from runyard.stores.contract.workers import Workers
 from runyard.stores.migrations import load_migrations
 from runyard.stores.postgres.blobs import SharedBlobs
 from runyard.stores.postgres.connecting import IN_USE, Connector, DatabaseRefused
@@ -37,24 +22,7 @@ from runyard.stores.postgres.schema import migrate
 from runyard.stores.postgres.statements import Shape, shapes_of
 from runyard.stores.postgres.writer import Writer
 from runyard.stores.queries import SHARED, load_queries
-from runyard.stores.tables.allocations import AllocationTable
-from runyard.stores.tables.audit import AuditTable
-from runyard.stores.tables.callbacks import CallbackTable
-from runyard.stores.tables.calls import CallTable
-from runyard.stores.tables.companies import CompanyTable
-from runyard.stores.tables.credentials import ApiKeyTable, SigningKeyTable, TicketTable
-from runyard.stores.tables.files import FileTable
-from runyard.stores.tables.logins import LoginTable
-from runyard.stores.tables.logs import LogTable
-from runyard.stores.tables.pieces import Statement, WriteClass, a_piece
-from runyard.stores.tables.preparations import PreparationTable
-from runyard.stores.tables.runs import RunTable
-from runyard.stores.tables.schedules import ScheduleTable
-from runyard.stores.tables.systems import SystemTable
-from runyard.stores.tables.tasks import TaskTable
-from runyard.stores.tables.tokens import TokenTable
-from runyard.stores.tables.users import UserTable
-from runyard.stores.tables.workers import WorkerTable
+from runyard.stores.tables.store import TableStore, digests_in_use
 
 _HERE = Path(__file__).parent
 _RUN_LANES = 2
@@ -65,7 +33,7 @@ _KEPT_INCARNATIONS = 10_000
 """Lanes of older ones belong to no server that still runs."""
 
 
-class PostgresStore:
+class PostgresStore(TableStore):
     """A PostgreSQL database that has been opened."""
 
     is_shared = True
@@ -79,45 +47,14 @@ class PostgresStore:
         blobs: SharedBlobs,
         opening: "Opening",
     ) -> None:
+        super().__init__(db, logs, blobs)
         self._db = db
         self._logs = logs
         self._readers = readers
         self._opening = opening
         self.incarnation = opening.incarnation
         self._shared_blobs = blobs
-        self.blobs: Blobs = blobs
-        self.runs: Runs = RunTable(db, logs, self.blobs)
-        self.tasks: Tasks = TaskTable(db)
-        self.companies: Companies = CompanyTable(db)
-        self.tokens: Tokens = TokenTable(db)
-        self.users: Users = UserTable(db)
-        self.logins: Logins = LoginTable(db)
-        self.tickets: Tickets = TicketTable(db)
-        self.api_keys: ApiKeys = ApiKeyTable(db)
-        self.signing_keys: SigningKeys = SigningKeyTable(db)
-        self.systems: Systems = SystemTable(db)
-        self.workers: Workers = WorkerTable(db)
-        self.schedules: Schedules = ScheduleTable(db, self.blobs)
-        self.logs: Logs = LogTable(logs)
-        self.files: Files = FileTable(db)
         self.peering: Peering | None = peering
-        self.callbacks: Callbacks = CallbackTable(db)
-        self.audit: AuditLog = AuditTable(db)
-        self.preparations: Preparations = PreparationTable(db)
-        self.allocations: Allocations = AllocationTable(db)
-        self.calls: Calls = CallTable(db, self.blobs)
-
-    async def reserve_ids(self, count: int) -> int:
-        """The first of `count` consecutive ids that nobody else gets, durably."""
-        statement = Statement("reserve_ids", ((count,),))
-        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
-        return int(row[0])
-
-    async def keep_key_mark(self, mark: bytes) -> bytes:
-        """Keep what the installation's master key is told by, if nothing is kept; what is kept."""
-        statement = Statement("keep_key_mark", ((mark,),))
-        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
-        return bytes(row[0])
 
     async def database_now(self) -> datetime:
         """The clock of the database's machine."""
@@ -181,11 +118,7 @@ async def open_postgres(url: str, folder: Path) -> PostgresStore:
     db = PostgresDatabase(Writer(lanes, shapes), readers, queries, shapes)
     logs = PostgresDatabase(Writer([log_lane], log_shapes), readers, log_queries, log_shapes)
     peering = PostgresPeering(db, connector, shapes)
-
-    async def in_use(digests: list[str]) -> set[str]:
-        return {row[0] for row in await db.all("digests_in_use", digests=digests)}
-
-    blobs = SharedBlobs(folder / "blobs", in_use, db, connector, queries)
+    blobs = SharedBlobs(folder / "blobs", partial(digests_in_use, db), db, connector, queries)
     return PostgresStore(db, logs, readers, peering, blobs, opening)
 
 

@@ -6,59 +6,27 @@ import fcntl
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import time_ns
 
 from runyard.stores.blobs import LocalBlobs
 from runyard.stores.codes import instant
-from runyard.stores.contract.audit import AuditLog
-from runyard.stores.contract.blobs import Blobs
-from runyard.stores.contract.callbacks import Callbacks
-from runyard.stores.contract.calls import Allocations, Calls
-from runyard.stores.contract.companies import Companies
-from runyard.stores.contract.credentials import ApiKeys, SigningKeys, Tickets
-from runyard.stores.contract.files import Files
-from runyard.stores.contract.logs import Logs
 from runyard.stores.contract.peering import Peering
-from runyard.stores.contract.preparations import Preparations
-from runyard.stores.contract.runs import Runs
-from runyard.stores.contract.schedules import Schedules
 from runyard.stores.contract.store import Store, StoreStatistics
-from runyard.stores.contract.systems import Systems
-from runyard.stores.contract.tasks import Tasks
-from runyard.stores.contract.tokens import Tokens
-from runyard.stores.contract.users import Logins, Users
-from runyard.stores.contract.workers import Workers
 from runyard.stores.folder import MOVED, RESTORING
 from runyard.stores.migrations import load_migrations
 from runyard.stores.queries import SHARED, Query, load_queries
 from runyard.stores.sqlite.database import CannotOpen, SqliteDatabase
 from runyard.stores.sqlite.writer import Welcome
-from runyard.stores.tables.allocations import AllocationTable
-from runyard.stores.tables.audit import AuditTable
-from runyard.stores.tables.callbacks import CallbackTable
-from runyard.stores.tables.calls import CallTable
-from runyard.stores.tables.companies import CompanyTable
-from runyard.stores.tables.credentials import ApiKeyTable, SigningKeyTable, TicketTable
-from runyard.stores.tables.files import FileTable
-from runyard.stores.tables.logins import LoginTable
-from runyard.stores.tables.logs import LogTable
-from runyard.stores.tables.pieces import Statement, WriteClass, a_piece
-from runyard.stores.tables.preparations import PreparationTable
-from runyard.stores.tables.runs import RunTable
-from runyard.stores.tables.schedules import ScheduleTable
-from runyard.stores.tables.systems import SystemTable
-from runyard.stores.tables.tasks import TaskTable
-from runyard.stores.tables.tokens import TokenTable
-from runyard.stores.tables.users import UserTable
-from runyard.stores.tables.workers import WorkerTable
+from runyard.stores.tables.store import TableStore, digests_in_use
 
 _HERE = Path(__file__).parent
 _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_SECONDS = 0.1
 
 
-class SqliteStore:
+class SqliteStore(TableStore):
     """A SQLite database that has been opened."""
 
     is_shared = False
@@ -67,44 +35,13 @@ class SqliteStore:
     def __init__(
         self, db: SqliteDatabase, logs: SqliteDatabase, folder: Path, welcome: Welcome, lock: int
     ) -> None:
+        super().__init__(db, logs, LocalBlobs(folder / "blobs", partial(digests_in_use, db)))
         self._db = db
         self._logs = logs
         self._folder = folder
         self._welcome = welcome
         self._lock = lock
         self.incarnation = welcome.incarnation
-        self.blobs: Blobs = LocalBlobs(folder / "blobs", self._digests_in_use)
-        self.runs: Runs = RunTable(db, logs, self.blobs)
-        self.tasks: Tasks = TaskTable(db)
-        self.companies: Companies = CompanyTable(db)
-        self.tokens: Tokens = TokenTable(db)
-        self.users: Users = UserTable(db)
-        self.logins: Logins = LoginTable(db)
-        self.tickets: Tickets = TicketTable(db)
-        self.api_keys: ApiKeys = ApiKeyTable(db)
-        self.signing_keys: SigningKeys = SigningKeyTable(db)
-        self.systems: Systems = SystemTable(db)
-        self.workers: Workers = WorkerTable(db)
-        self.schedules: Schedules = ScheduleTable(db, self.blobs)
-        self.logs: Logs = LogTable(logs)
-        self.files: Files = FileTable(db)
-        self.callbacks: Callbacks = CallbackTable(db)
-        self.audit: AuditLog = AuditTable(db)
-        self.preparations: Preparations = PreparationTable(db)
-        self.allocations: Allocations = AllocationTable(db)
-        self.calls: Calls = CallTable(db, self.blobs)
-
-    async def reserve_ids(self, count: int) -> int:
-        """The first of `count` consecutive ids that nobody else gets, durably."""
-        statement = Statement("reserve_ids", ((count,),))
-        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
-        return int(row[0])
-
-    async def keep_key_mark(self, mark: bytes) -> bytes:
-        """Keep what the installation's master key is told by, if nothing is kept; what is kept."""
-        statement = Statement("keep_key_mark", ((mark,),))
-        [[row]] = await self._db.write(a_piece(WriteClass.OUTCOME, statement))
-        return bytes(row[0])
 
     async def database_now(self) -> datetime:
         """This machine's clock."""
@@ -126,9 +63,6 @@ class SqliteStore:
         """Finish what is under way, then let go."""
         await asyncio.gather(self._db.close(), self._logs.close())
         os.close(self._lock)
-
-    async def _digests_in_use(self, digests: list[str]) -> set[str]:
-        return {row[0] for row in await self._db.all("digests_in_use", digests=digests)}
 
 
 async def open_sqlite(folder: Path) -> Store:

@@ -4,10 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
 from runyard.model.ids import CompanyId, RunId, TaskId
-from runyard.model.runs import RunError
 from runyard.model.states import FINAL_STATES, Cause, Trigger
 from runyard.stores.codes import (
     CAUSE_CODES,
@@ -24,6 +21,7 @@ from runyard.stores.contract.calls import CallCount, CallPage, CallRecord
 from runyard.stores.contract.listing import MOST_LOOKED_AT, TOTAL_LIMIT, Position, RunFilter
 from runyard.stores.filters import calls_of
 from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
+from runyard.stores.tables.run_rows import encode_error, error_from
 from runyard.stores.tables.totals import MOST_REMEMBERED, REMEMBERED_FOR
 from runyard.stores.tables.values import keep_value, load_value
 
@@ -31,9 +29,6 @@ _ROW_SIZE = 300
 _CLOCK_SLACK = timedelta(seconds=2)
 """How far the instant in a public id may be from that of its record."""
 _MILLIS_LENGTH = 6
-
-_encode = msgspec.json.Encoder().encode
-_error_from = msgspec.json.Decoder(RunError).decode
 
 
 class CallTable:
@@ -161,7 +156,7 @@ class CallTable:
             input_digest,
             output_value,
             output_digest,
-            None if record.error is None else _encode(record.error),
+            encode_error(record.error),
         )
 
     async def _record(self, row: Row) -> CallRecord:
@@ -183,7 +178,7 @@ class CallTable:
             logged_errors=row[12],
             input=bytes(values or b"{}"),
             output=None if output is None else bytes(output),
-            error=None if row[17] is None else _error_from(bytes(row[17])),
+            error=error_from(row[17]),
         )
 
 

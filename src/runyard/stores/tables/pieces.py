@@ -99,6 +99,16 @@ class Database(Protocol):
         """
 
 
+def enqueue(db: Database, piece: Piece) -> "asyncio.Future[list[Answer]]":
+    """Enqueue a piece; a refusal reaches whoever awaits it, not whoever calls."""
+    try:
+        return db.write(piece)
+    except RunyardError as refusal:
+        refused: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        refused.set_exception(refusal)
+        return refused
+
+
 def a_piece(
     write_class: WriteClass, *statements: Statement, size: int = 200, is_relaxed: bool = False
 ) -> Piece:

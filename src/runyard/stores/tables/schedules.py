@@ -15,7 +15,7 @@ from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.runs import NewRun
 from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece
 from runyard.stores.tables.preparations import preparation_statements
-from runyard.stores.tables.runs import run_row
+from runyard.stores.tables.run_pieces import run_row
 from runyard.stores.tables.values import keep_value
 
 

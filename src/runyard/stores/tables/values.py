@@ -1,12 +1,16 @@
 """Values of any size: small ones stand in a row, large ones in a blob that the row names."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from runyard.model.errors import ValueLost
 from runyard.stores.contract.blobs import Blobs
 
 INLINE_LIMIT = 32 * 1024
 """Values up to this many bytes stand in the database; larger ones in the blob store."""
+
+Columns: TypeAlias = tuple[bytes | None, str | None]
+"""The two columns of a value: itself, or the digest of its blob; neither for None."""
 
 
 def is_inline(value: bytes | None) -> bool:
@@ -19,7 +23,7 @@ def are_inline(values: Iterable[bytes | None]) -> bool:
     return all(value is None or len(value) <= INLINE_LIMIT for value in values)
 
 
-async def keep_value(blobs: Blobs, value: bytes | None) -> tuple[bytes | None, str | None]:
+async def keep_value(blobs: Blobs, value: bytes | None) -> Columns:
     """The two columns for a value; its blob, if it needs one, is durable afterwards."""
     if is_inline(value):
         return value, None

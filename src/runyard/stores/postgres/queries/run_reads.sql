@@ -105,13 +105,6 @@ SELECT state, cause, sum(count)::bigint, (SELECT count(*) FROM (:branches LIMIT 
  WHERE company_id = :company_id AND task_id >= :first_task AND task_id <= :last_task
  GROUP BY state, cause;
 
--- name: gate_count(company_id, gate_id)^
-SELECT (SELECT coalesce(sum(count), 0)::bigint FROM run_counts
-         WHERE company_id = gates.company_id AND task_id = gates.task_id AND state = 3),
-       (SELECT count(*) FROM runs WHERE gate_id = gates.id AND state = 4)
-  FROM gates
- WHERE id = :gate_id AND company_id = :company_id;
-
 -- name: queued_before(company_id, gate_id, rank, run_id, limit)$
 SELECT count(*)
   FROM (SELECT 1 FROM runs
