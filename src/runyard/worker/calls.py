@@ -52,6 +52,7 @@ from runyard.worker.parcels import Parcels
 from runyard.worker.printing import Prints
 from runyard.worker.reports import Reports
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.shortage import NoProcess
 from runyard.worker.supplies import NotSupplied, Supplies
 from runyard.worker.watch import Watch
 
@@ -72,6 +73,7 @@ class Calls:
         self._settings = settings
         self._supplies = supplies
         self._nursery = nursery
+        nursery.shortage.on_change.append(self._shortage_changed)
         self._parcels = parcels
         self._send = send
         self._spawn = spawn
@@ -125,8 +127,9 @@ class Calls:
             error = RunError(kind="NotAllocated", message="the allocation is not kept here")
             self._refuse(call, VersionId(0), error)
             return
-        if crew.error is not None and not crew.children:
-            self._refuse(call, VersionId(crew.version_id), crew.error)
+        refusal = crew.error or (None if crew.preparing else crew.short)
+        if refusal is not None and not crew.children:
+            self._refuse(call, VersionId(crew.version_id), refusal)
             return
         assignment = Assignment(
             call.run_id,
@@ -191,21 +194,47 @@ class Calls:
         if crew.supply is None or crew.is_dismissed or self._is_closed:
             return
         for _ in range(crew.missing):
-            self._start_child(crew)
+            if not self._start_child(crew):
+                self._be_short(crew)
+                break
         while crew.children > crew.wanted and crew.idle:
             self._end_child(crew.idle[0], Ending.RETIRED)
+        if crew.is_complete:
+            crew.short = None
         self._tell(crew)
 
-    def _start_child(self, crew: Crew) -> None:
+    def _start_child(self, crew: Crew) -> bool:
+        """Whether there was room for one; if not, `_shortage_changed` tries again."""
         assert crew.supply is not None
         introduction = crew.introduction
-        child = self._nursery.start(crew.supply, self)
+        if self._nursery.shortage.is_on:
+            return False
+        try:
+            child = self._nursery.start(crew.supply, self)
+        except NoProcess:
+            return False
+        except OSError as error:  # the disk is full
+            self._nursery.shortage.met(f"no process could be made for it: {error.strerror}")
+            return False
         self._crew_of[child] = crew
         crew.preparing[child] = None
         load = Load(
             introduction.module, introduction.function, introduction.task, introduction.company
         )
         child.send(encode(Prepare(crew.version_id, load)))
+        return True
+
+    def _be_short(self, crew: Crew) -> None:
+        """A child is missing that cannot be started now; without another no call waits for it."""
+        crew.short = RunError(kind="NoProcess", message=self._nursery.shortage.reason)
+        while crew.waiting and not crew.children and not crew.preparing:
+            self._end(crew.waiting.popleft(), crew, Outcome.LOST, error=crew.short)
+
+    def _shortage_changed(self) -> None:
+        if not self._nursery.shortage.is_on:
+            for crew in (*self._crews.values(), *self._coming.values()):
+                if crew.error is None:
+                    self._staff(crew)
 
     def _is_ready(self, child: Child, crew: Crew, packet: Prepared) -> None:
         if child not in crew.preparing or packet.version_id != crew.version_id:
@@ -222,7 +251,10 @@ class Calls:
         self._relieve(crew)
         self._hand_out(crew)
         if crew.is_complete:
+            crew.short = None
             self._take_over(crew)
+        elif crew.short is not None:
+            self._tell(crew)
 
     def _take_over(self, crew: Crew) -> None:
         """A complete crew serves the calls from now on."""
@@ -283,14 +315,15 @@ class Calls:
                     version_id=VersionId(crew.version_id),
                     children=crew.children,
                     memory=crew.memory,
-                    error=crew.error or crew.refused,
+                    error=crew.error or crew.refused or crew.short,
                 )
             )
 
     # ------------------------------------------------------------ calls
 
     def _refuse(self, call: Call, version: VersionId, error: RunError) -> None:
-        outcome = Outcome.LOST if error.kind == "NotAllocated" else Outcome.NOT_LOADED
+        is_of_code = error.kind not in {"NotAllocated", "NoProcess"}
+        outcome = Outcome.NOT_LOADED if is_of_code else Outcome.LOST
         self._send(
             CallEnded(
                 run_id=call.run_id,
@@ -443,9 +476,8 @@ class Calls:
             self._end_child(child, Ending.RETIRED)
             return
         crew.idle.append(child)
-        if self._is_worn(child) and child not in crew.replaced:
+        if self._is_worn(child) and child not in crew.replaced and self._start_child(crew):
             crew.replaced[child] = None
-            self._start_child(crew)
         if crew.waiting:
             self._hand_out(crew)
 
@@ -541,6 +573,8 @@ class Calls:
         is_early = child in crew.preparing
         crew.remove(child)
         self._busy.pop(child, None)
+        if child.unborn:
+            crew.replaced.clear()  # they go on, until there is room for others
         untaken = self._untaken_call(child, crew)
         child.confirm_deaths()
         if child.pipeline:
@@ -550,7 +584,7 @@ class Calls:
             self._hand_out(crew)
         if crew.is_dismissed or self._is_closed:
             return
-        if is_early:
+        if is_early and not child.unborn:
             crew.failed_starts += 1
         if crew.failed_starts >= FAILED_STARTS:
             crew.failed_starts = 0

@@ -5,6 +5,7 @@ import os
 import select
 import socket
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +33,9 @@ class Audience(Protocol):
         """Something was written to the child's standard streams."""
 
     def died(self, child: "Child", code: int) -> None:
-        """The child and all that it started are dead. Status, or minus the signal."""
+        """The child and all that it started are dead. Status, or minus the signal. Of one that is
+        `unborn` there was nothing.
+        """
 
 
 class Child:
@@ -67,15 +70,19 @@ class Child:
         self.idle_since = 0.0
         self.audience = audience
         self._loop = asyncio.get_running_loop()
-        self._work, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._answers, self._their_answers = socket.socketpair(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET
-        )
-        self._streams = (os.pipe(), os.pipe())
+        with (
+            ExitStack() as opened
+        ):  # what is open already, when there is no descriptor for the rest
+            self._work, self._theirs = _a_pair(opened)
+            self._answers, self._their_answers = _a_pair(opened)
+            self._streams = (_a_pipe(opened), _a_pipe(opened))
+            opened.pop_all()
         self.is_handed_over = False
         """Whether there is a process, or will be one as soon as its zygote comes to it."""
         self.is_given_up = False
         """Whether its end was asked for."""
+        self.unborn = ""
+        """Why there never was a process."""
         self._poll = select.poll()
         self._open()
 
@@ -225,3 +232,17 @@ class Child:
             os.close(reading)
         for channel in (self._work, self._theirs, self._answers):
             channel.close()
+
+
+def _a_pair(opened: ExitStack) -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        opened.callback(end.close)
+    return pair
+
+
+def _a_pipe(opened: ExitStack) -> tuple[int, int]:
+    pipe = os.pipe()
+    for end in pipe:
+        opened.callback(os.close, end)
+    return pipe

@@ -42,6 +42,8 @@ class Crew:
         """Why the version cannot be loaded."""
         self.refused: RunError | None = None
         """Why the version that was to come after it cannot be."""
+        self.short: RunError | None = None
+        """Why it has fewer children than it wants: the machine has no process for them."""
         self.is_dismissed = False
 
     def bound(self, introduction: Introduction, deadline: timedelta) -> None:

@@ -32,6 +32,7 @@ from runyard.worker.packets import (
     encode,
 )
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.shortage import NoProcess
 from runyard.worker.supplies import NotSupplied, Supplies
 from runyard.worker.watch import excess_of
 
@@ -141,7 +142,10 @@ class Inspections:
     async def _ask(self, supply: Supply, question: ToChild) -> Hearing:
         """Ask a new child; raises Refused when it has no answer. It is dead afterwards."""
         hearing = Hearing()
-        child = self._nursery.start(supply, hearing)
+        try:
+            child = self._nursery.start(supply, hearing)
+        except NoProcess as shortage:
+            raise Refused(CodeProblem(reason=f"{shortage}; try again")) from shortage
         child.send(encode(question))
         try:
             async with asyncio.timeout(self._settings.inspection.total_seconds()):
@@ -163,6 +167,8 @@ class Inspections:
             if hearing.answer.done():
                 return
             if hearing.dead.done():
+                if child.unborn:
+                    raise Refused(CodeProblem(reason=f"{child.unborn}; try again"))
                 raise Refused(_death(hearing.dead.result(), hearing.output))
             self._look_at(child)
 

@@ -15,7 +15,8 @@ from runyard.worker.lanes import Supply
 from runyard.worker.packets import ChildSpec
 from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
-from runyard.worker.zygote import Zygote
+from runyard.worker.shortage import OUT_OF, NoProcess, Shortage
+from runyard.worker.zygote import Told, Zygote
 
 START_DURATION = timedelta(seconds=60)
 """A zygote that has not said in this time that it is ready never will."""
@@ -40,6 +41,7 @@ class Nursery:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._scratch = settings.folder / "scratch" / str(os.getpid())
+        self.shortage = Shortage(self._loop)
         self._zygotes: dict[str, Zygote] = {}
         self._children: dict[int, Child] = {}
         self._numbers = itertools.count(1)
@@ -77,7 +79,10 @@ class Nursery:
         Raises ZygoteNotStarted.
         """
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        zygote = self._zygote(environment)
+        try:
+            zygote = self._zygote(environment)
+        except OSError as error:
+            raise ZygoteNotStarted(f"{environment.python} cannot be started: {error}") from error
         zygote.when_ready(lambda: ready.set_result(None))
         try:
             async with asyncio.timeout(START_DURATION.total_seconds()):
@@ -90,12 +95,23 @@ class Nursery:
         self.isolation = self.isolation._replace(own_users=zygote.own_users, reasons=reasons)
 
     def start(self, supply: Supply, audience: Audience) -> Child:
-        """A new child; it can be sent packets at once, though it comes to life a little later."""
-        zygote = self._zygote(supply.environment)
+        """A new child; it can be sent packets at once, though it comes to life a little later.
+
+        Raises NoProcess, and OSError where its folders cannot be made.
+        """
         number = next(self._numbers)
         folder = self._scratch / str(number)
-        _make_folders(folder)
-        child = Child(number, zygote, folder, audience)
+        try:
+            zygote = self._zygote(supply.environment)
+            _make_folders(folder)
+            child = Child(number, zygote, folder, audience)
+        except OSError as error:
+            remove_tree(folder)
+            if error.errno not in OUT_OF:
+                raise
+            reason = _no_process(error.strerror or str(error))
+            self.shortage.met(reason)
+            raise NoProcess(reason) from error
         self._children[number] = child
         zygote.when_ready(lambda: self._fork(child, supply))
         return child
@@ -110,6 +126,7 @@ class Nursery:
 
     def close(self) -> None:
         """End everything."""
+        self.shortage.close()
         for zygote in self.zygotes:
             zygote.close()
         self._zygotes.clear()
@@ -126,9 +143,7 @@ class Nursery:
                 environment,
                 reachable=(*environment.readable, str(self._settings.folder)),
                 own_users=wanted,
-                forked=self._was_forked,
-                exited=self._exited,
-                gone=self._zygote_gone,
+                told=Told(self._was_forked, self._not_forked, self._exited, self._zygote_gone),
             )
         return zygote
 
@@ -137,9 +152,13 @@ class Nursery:
             return
         if child.zygote.own_users:
             child.user = self._users.pop()  # never none: a child of root is root
-        spec = self._spec(child, supply)
-        child.zygote.fork(child.number, spec, child.hand_over())
-        child.handed_over()
+        try:
+            spec = self._spec(child, supply)
+            child.zygote.fork(child.number, spec, child.hand_over())
+        except OSError as error:  # not at once: whoever has started it does not know it yet
+            self._loop.call_soon(self._not_forked, child.number, error.strerror or str(error))
+        else:
+            child.handed_over()
 
     def _spec(self, child: Child, supply: Supply) -> ChildSpec:
         run, files = child.folder / "run", child.folder / "files"
@@ -168,8 +187,16 @@ class Nursery:
 
     def _was_forked(self, number: int, pid: int) -> None:
         child = self._children.get(number)
+        self.shortage.eased()
         if child is not None:
             child.pid = pid
+
+    def _not_forked(self, number: int, reason: str) -> None:
+        child = self._children.get(number)
+        if child is not None:
+            child.unborn = _no_process(reason)
+            self.shortage.met(child.unborn)
+            self._exited(number, -signal.SIGKILL)
 
     def _exited(self, number: int, code: int) -> None:
         child = self._children.pop(number, None)
@@ -193,8 +220,10 @@ class Nursery:
         if child.user is not None:
             self._users.insert(0, child.user)
         child.close()
-        # Not here: a task may have left a million files.
-        self._loop.run_in_executor(None, remove_tree, child.folder)
+        try:  # not here: a task may have left a million files
+            self._loop.run_in_executor(None, remove_tree, child.folder)
+        except RuntimeError:  # there is no thread for it
+            remove_tree(child.folder)
 
     def _zygote_gone(self, zygote: Zygote) -> None:
         """A zygote died, and its children with it: as if each had been killed from outside."""
@@ -223,6 +252,10 @@ def _belongs_to(pid: str, child: Child) -> bool:
         return True
     with open(f"/proc/{pid}/environ", "rb") as file:
         return folder.encode() in file.read()
+
+
+def _no_process(reason: str) -> str:
+    return f"no process could be made for it: {reason}"
 
 
 def _make_folders(folder: Path) -> None:

@@ -97,7 +97,14 @@ class Exited(Packet, frozen=True, tag=3):
     """Exit status, or minus the signal."""
 
 
-FromZygote = ZygoteReady | Forked | Exited
+class NotForked(Packet, frozen=True, tag=4):
+    """There is no such child: the machine had no process or no memory for it."""
+
+    number: int
+    reason: str
+
+
+FromZygote = ZygoteReady | Forked | Exited | NotForked
 
 
 # ---------------------------------------------------------------- worker to child

@@ -45,6 +45,7 @@ from runyard.worker.parcels import Parcels
 from runyard.worker.printing import Prints
 from runyard.worker.reports import Reports
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.shortage import NoProcess
 from runyard.worker.supplies import NotSupplied, Supplies
 from runyard.worker.watch import Watch
 
@@ -91,6 +92,7 @@ class Pool:
         self._may_begin = outside.may_begin
         self._reports = Reports(outside.send)
         self._nursery = nursery
+        nursery.shortage.on_change.append(self._shortage_changed)
         self.parcels = Parcels(
             outside.send, ask=outside.ask, lose=self._lose, keeping_in=outside.keeping_in
         )
@@ -196,14 +198,30 @@ class Pool:
     @property
     def capacity(self) -> int:
         """How many runs should be here at most, so that no child has to wait for work."""
+        if self._nursery.shortage.is_fresh:
+            return 0
         return self._appetite.wanted(self.busy)
 
     def excess(self, most: int) -> tuple[Lease, ...]:
-        """Give back the newest that wait behind long runs, so that no more than `most` are here."""
+        """Give back those for which no child can be started now, or the newest that wait behind long
+        runs, so that no more than `most` are here.
+        """
+        if self._nursery.shortage.is_fresh:
+            return self.recall(self._stranded)
         surplus = len(self._held) - most
         if not self._appetite.long or surplus <= 0:
             return ()
         return self.recall(self.unbegun[-surplus:])
+
+    @property
+    def _stranded(self) -> list[Lease]:
+        """Runs that no child will come to, while none can be started."""
+        return [
+            execution.lease
+            for lane in self._waiting
+            if not lane.children
+            for execution in lane.waiting
+        ]
 
     def flush(self) -> None:
         """Send all reports now."""
@@ -300,8 +318,12 @@ class Pool:
             return
         while self._waiting and len(self._busy) < self._settings.slots and not self._is_closed:
             lane = self._next_lane()
+            if lane is None:
+                break
             try:
                 child = lane.idle.pop() if lane.idle else self._start_child(lane)
+            except NoProcess:
+                continue
             except OSError as error:
                 self._refuse_next(lane, f"no process could be made for it: {error}")
             else:
@@ -309,10 +331,20 @@ class Pool:
         if len(self._waiting) == 1:
             self._top_up(next(iter(self._waiting)))
 
-    def _next_lane(self) -> Lane:
-        if len(self._waiting) == 1:
-            return next(iter(self._waiting))
-        return min(self._waiting, key=lambda lane: lane.waiting[0].order)
+    def _next_lane(self) -> Lane | None:
+        """Whose turn it is; None: no child can be started, and those that live are busy."""
+        lanes: Iterable[Lane] = self._waiting
+        if self._nursery.shortage.is_on:
+            lanes = [lane for lane in lanes if lane.idle]
+        elif len(self._waiting) == 1:
+            return next(iter(lanes))
+        return min(lanes, key=lambda lane: lane.waiting[0].order, default=None)
+
+    def _shortage_changed(self) -> None:
+        """Children cannot be started now, or can be again."""
+        self._crowded()
+        if not self._nursery.shortage.is_on:
+            self._dispatch()
 
     def _top_up(self, lane: Lane) -> None:
         """Put short runs before busy children, so that these need not wait for the next."""
@@ -609,7 +641,7 @@ class Pool:
         child.confirm_deaths()
         if child.pipeline:
             self._end_victim(child, child.pipeline.popleft(), code)
-        elif untaken:
+        elif untaken and not child.unborn:
             lane.failed_starts += 1
         self._put_back(lane, untaken)
         if lane.failed_starts >= FAILED_STARTS:

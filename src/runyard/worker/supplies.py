@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from runyard.worker.housing import set_aside
 from runyard.worker.lanes import Supply
 from runyard.worker.removal import remove_tree
 from runyard.worker.settings import WorkerSettings
+from runyard.worker.shortage import in_thread
 
 DIGEST_LENGTH = 64
 DIGEST_MARK = b'"digest"'
@@ -78,7 +80,10 @@ class Supplies:
         finally:
             self._obtaining[digest] -= 1
             self._obtaining = +self._obtaining
-        self._clean_up(supply)
+        with suppress(
+            OSError, RuntimeError
+        ):  # no descriptor, no thread: what is left goes next time
+            self._clean_up(supply)
         return supply
 
     async def unpacked(self, digest: str) -> Path:
@@ -88,7 +93,7 @@ class Supplies:
             async with self._unpacking.setdefault(digest, asyncio.Lock()):
                 if not folder.is_dir():
                     archive = await self._blobs.fetch(digest)
-                    await asyncio.to_thread(unpack, archive, folder)
+                    await in_thread(unpack, archive, folder)
                     self._blobs.drop(digest)
                 os.utime(folder)
         except BlobNotFetched as error:
@@ -136,7 +141,7 @@ class Supplies:
             os.mkdir(folder, 0o700)
             for digest in digests_in(raw):
                 blob = await self._blobs.fetch(digest)
-                await asyncio.to_thread(_copy, blob, folder / digest)
+                await in_thread(_copy, blob, folder / digest)
         except BlobNotFetched as error:
             raise NotSupplied("FileNotFetched", str(error)) from error
         except OSError as error:

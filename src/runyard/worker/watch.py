@@ -13,6 +13,7 @@ from runyard.worker.clock import monotonic
 from runyard.worker.descendants import descendants_of, memory_of, proportional_memory_of
 from runyard.worker.execution import Ending, Execution
 from runyard.worker.settings import ChildLimits
+from runyard.worker.shortage import in_thread
 
 LOOK_EVERY = timedelta(milliseconds=100)
 MEASURE_EVERY = timedelta(seconds=1)
@@ -102,9 +103,10 @@ class Watch:
         try:
             for child in children:
                 runs, folder = child.runs, child.folder / "run"
-                is_too_much = await asyncio.to_thread(is_overfull, folder, self._limits)
-                if is_too_much and child.runs == runs and child.pipeline:
-                    self._end(child, Ending.DISK)
+                with suppress(OSError):  # there is no thread for it: another time
+                    is_too_much = await in_thread(is_overfull, folder, self._limits)
+                    if is_too_much and child.runs == runs and child.pipeline:
+                        self._end(child, Ending.DISK)
         finally:
             self._measuring = None
 

@@ -155,6 +155,7 @@ class Worker:
 
         self._spawn: Spawn = spawn
         self._nursery = Nursery(self._settings)
+        self._nursery.shortage.on_change.append(self._tell_of_shortage)
         self._supplies = Supplies(self._settings, self._send)
         self._pool = Pool(
             self._settings,
@@ -183,6 +184,11 @@ class Worker:
             *self._calls.supplies_in_use(),
         )
         self._inspections = Inspections(self._settings, self._supplies, self._nursery, self._send)
+
+    def _tell_of_shortage(self) -> None:
+        shortage = self._nursery.shortage
+        if shortage.is_fresh:
+            self._tell(f"No further child can be started now: {shortage.reason}")
 
     async def _live(self) -> None:
         await self._nursery.warm(self._supplies.base)

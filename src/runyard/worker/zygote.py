@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from runyard.worker.packets import (
     Forked,
     FromPool,
     KillChild,
+    NotForked,
     ZygoteReady,
     decode_from_zygote,
     encode,
@@ -30,6 +32,18 @@ _BOOT = (
 _EMPTY_ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
+class Told(NamedTuple):
+    """Who is told what becomes of the children, each by its number, and of the zygote."""
+
+    forked: Callable[[int, int], None]
+    """It exists, as this process."""
+    unborn: Callable[[int, str], None]
+    """It never existed, and why."""
+    exited: Callable[[int, int], None]
+    """It is dead, with this status or minus this signal."""
+    gone: Callable[["Zygote"], None]
+
+
 class Zygote:
     """One running zygote. Requests made before it is ready are kept for it."""
 
@@ -39,21 +53,22 @@ class Zygote:
         *,
         reachable: tuple[str, ...],
         own_users: bool,
-        forked: Callable[[int, int], None],
-        exited: Callable[[int, int], None],
-        gone: Callable[["Zygote"], None],
+        told: "Told",
     ) -> None:
         self.environment = environment
         self.own_users = False
         self.detail = ""
         self._ready: list[Callable[[], None]] | None = []
-        self._forked = forked
-        self._exited = exited
-        self._gone = gone
+        self._told = told
         self._loop = asyncio.get_running_loop()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process = self._start(theirs, reachable, own_users=own_users)
-        theirs.close()
+        try:
+            self._process = self._start(theirs, reachable, own_users=own_users)
+        except OSError:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
         self._socket.settimeout(0)
         self._loop.add_reader(self._socket.fileno(), self._read)
         self._unsent: list[tuple[bytes, tuple[int, ...]]] = []
@@ -154,7 +169,7 @@ class Zygote:
                 data = b""
             if not data:
                 self.close()
-                self._gone(self)
+                self._told.gone(self)
                 return
             self._receive(data)
 
@@ -166,6 +181,8 @@ class Zygote:
                 for callback in waiting:
                     callback()
             case Forked(number, pid):
-                self._forked(number, pid)
+                self._told.forked(number, pid)
+            case NotForked(number, reason):
+                self._told.unborn(number, reason)
             case Exited(number, code):
-                self._exited(number, code)
+                self._told.exited(number, code)

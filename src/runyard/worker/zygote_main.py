@@ -24,6 +24,7 @@ from runyard.worker.packets import (
     Fork,
     Forked,
     KillChild,
+    NotForked,
     ZygoteReady,
     decode_from_pool,
     encode,
@@ -125,14 +126,22 @@ class Zygote:
 
     def _fork(self, number: int, spec: ChildSpec, descriptors: list[int]) -> None:
         zygote = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._close(descriptors)
+            self._say(NotForked(number, error.strerror or str(error)))
+            return
         if pid == 0:
             self._become_child(zygote, spec, descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        self._close(descriptors)
         self._numbers[pid] = number
         self._pids[number] = pid
         self._say(Forked(number, pid))
+
+    def _close(self, descriptors: list[int]) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def _become_child(self, zygote: int, spec: ChildSpec, descriptors: list[int]) -> None:
         try:
@@ -189,7 +198,7 @@ class Zygote:
             _wait_for(pid)
         return bool(strays)
 
-    def _say(self, packet: ZygoteReady | Forked | Exited) -> None:
+    def _say(self, packet: ZygoteReady | Forked | Exited | NotForked) -> None:
         try:
             self._socket.send(encode(packet))
         except OSError:
