@@ -18,6 +18,7 @@ import msgspec
 from runyard import __version__
 from runyard.engine.actors import Actors
 from runyard.engine.api_keys import ApiKeys
+from runyard.engine.at_once import AtOnce
 from runyard.engine.attempts import Attempts
 from runyard.engine.audit import Audit
 from runyard.engine.callbacks import Callbacks
@@ -157,6 +158,7 @@ class Engine:
         self.allocations = calls.allocations
         self.tasks = Tasks(parts, steering, calls)
         self.runs = Runs(parts, starts, steering, calls.records)
+        self.at_once = AtOnce(parts, self.runs)
         self.schedules = schedules = Schedules(parts, starts)
         self.orchestrator = Orchestrator(parts, steering)
         self.explain = Explain(parts)
@@ -291,6 +293,7 @@ class Engine:
             group.create_task(self._couriers.run())
             group.create_task(self.audit.run())
             group.create_task(self._preparing.run())
+            group.create_task(self.at_once.run())
             group.create_task(self._errands.run())
             group.create_task(self.peers.run(self._hearing.hear, self._hearing.missed))
 

@@ -127,6 +127,8 @@ def _failed(attempt: Attempt) -> str:
 def _end_note(run: Run, error: str | None) -> str | None:
     if run.cause is Cause.CANCELLED:
         return "cancelled while it was under way" if run.has_begun else "removed from the queue"
+    if run.cause is Cause.NO_SLOT:
+        return "no slot was free, and it was not to wait for one"
     return error
 
 

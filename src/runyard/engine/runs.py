@@ -125,18 +125,25 @@ class Runs:
         `note`: what its history says about it. Raises RunNotFound, IllegalTransition for runs that
         execute, wait inside their code, or have ended.
         """
+        return await self._withdrawn(company, ref, Cause.CANCELLED, note)
+
+    async def give_up(self, company: Company, run: RunId) -> Run:
+        """Fail a run that is not executing because no slot was free for it; raises like `withdraw`."""
+        return await self._withdrawn(company, str(run), Cause.NO_SLOT, None)
+
+    async def _withdrawn(self, company: Company, ref: str, cause: Cause, note: str | None) -> Run:
         run = await self.load(company, ref)
         for _ in range(TRIES):
             next_state(run.state, Cause.CANCELLED)  # raises for ended runs
             if run.state is RunState.RUNNING:
                 self._refuse_executing(run)
-                moved = await self._taken_from_worker(run, Cause.CANCELLED, note)
+                moved = await self._taken_from_worker(run, cause, note)
                 if not moved:  # afterwards it is parked, where another server has it
                     await self._steering.park_elsewhere(lease_of(run))
             elif run.state is RunState.WAITING:
                 raise IllegalTransition(f"run {run.id} waits inside its code")
             else:
-                moved = await self._move(run, Cause.CANCELLED, note)
+                moved = await self._move(run, cause, note)
             if moved:
                 return moved[0]
             run = await self.load(company, str(run.id))
@@ -234,7 +241,8 @@ class Runs:
                     company_id=run.company_id,
                     sources=tuple(s for s in sources(cause) if s is not RunState.RUNNING),
                     state=state,
-                    cause=cause if not run.is_final and state is RunState.CANCELLED else None,
+                    cause=cause if not run.is_final and state in FINAL_STATES else None,
+                    unbegun_only=cause is Cause.NO_SLOT,
                     at=now,
                     due_at=later,
                     rank=self._starts.rank_at(now, run.priority) if queued else None,

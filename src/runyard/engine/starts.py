@@ -67,6 +67,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told when it has ended."""
     files_from: tuple[str, ...] = ()
     """What addresses of its input files may visit beside what the operator allows everybody."""
+    begins_within: timedelta | None = None
+    """How long it may take to begin before it is failed instead; None: it may wait in the queue."""
 
 
 class RestartRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -391,6 +393,7 @@ class Starts:
                 else ()
             ),
             preparation=preparation,
+            begins_by=None if request.begins_within is None else now + request.begins_within,
         )
 
     async def _priority(self, company: Company, version_id: VersionId, asked: int | None) -> int:

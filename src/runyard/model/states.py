@@ -63,6 +63,7 @@ class Cause(StrEnum):
     WORKER_LOST = "worker_lost"
     OUTPUT_INVALID = "output_invalid"
     INPUT_INVALID = "input_invalid"
+    NO_SLOT = "no_slot"
 
 
 class Trigger(StrEnum):

@@ -53,11 +53,12 @@ CAUSE_CODES: Mapping[Cause, int] = {
     Cause.WORKER_LOST: 28,
     Cause.OUTPUT_INVALID: 29,
     Cause.INPUT_INVALID: 30,
+    Cause.NO_SLOT: 31,
 }
 
 END_CODES: Mapping[int, frozenset[int]] = {
     STATE_CODES[RunState.COMPLETED]: frozenset({20, 21, 22}),
-    STATE_CODES[RunState.FAILED]: frozenset({23, 24, 25, 27, 28, 29, 30}),
+    STATE_CODES[RunState.FAILED]: frozenset({23, 24, 25, 27, 28, 29, 30, 31}),
     STATE_CODES[RunState.CANCELLED]: frozenset({26}),
 }
 """The causes that lead to each final state; a test compares them with the transition table."""

@@ -83,6 +83,7 @@ _ENDED: Mapping[Cause, str] = {
     Cause.TIMED_OUT: "RUN_TIMED_OUT",
     Cause.CODE_NOT_LOADED: "DEPLOY_FAILED",
     Cause.INPUT_INVALID: "DEPLOY_FAILED",
+    Cause.NO_SLOT: "DEPLOY_FAILED",
     Cause.CANCELLED: "RUN_ABORTED",
     Cause.KILLED_OUTSIDE: "RUN_ABORTED",
 }
@@ -139,7 +140,7 @@ async def show_execution(request: Request) -> rows.ActivityDetail:
     return rows.ActivityDetail(
         **msgspec.structs.asdict(row),
         bot_out_variables=rows.Outputs(values=outputs.write(values.output, links)),
-        error=_error(values),
+        error=_error(run, values),
     )
 
 
@@ -320,7 +321,12 @@ def _progress(run: Run) -> int:
     return min(99, int(100 * done / total)) if done is not None and total else 0
 
 
+_NO_SLOT = "no slot was free, and it was not to wait for one (queueOnSlotsExhaustion: false)"
+
+
 def _message(run: Run, error: RunError | None) -> str:
+    if run.cause is Cause.NO_SLOT:
+        return _NO_SLOT
     if error is None:
         return "" if run.state is not RunState.FAILED else f"it ended as {run.cause}"
     line = _line_of(error)
@@ -328,8 +334,10 @@ def _message(run: Run, error: RunError | None) -> str:
     return told if line is None else f"{told} (line {line})"
 
 
-def _error(values: RunValues) -> rows.ActivityError | None:
+def _error(run: Run, values: RunValues) -> rows.ActivityError | None:
     error = values.error
+    if run.cause is Cause.NO_SLOT:
+        return rows.ActivityError(message=_NO_SLOT, line_number=None, code=Cause.NO_SLOT)
     if error is None:
         return None
     message, _ = told_of(error)

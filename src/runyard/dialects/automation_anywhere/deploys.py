@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from runyard.dialects.automation_anywhere import rows
 from runyard.dialects.automation_anywhere.activity import automation_name, stamp, status_of
 from runyard.dialects.automation_anywhere.execution import file_links, keep_uploads, placed
@@ -11,6 +13,7 @@ from runyard.dialects.automation_anywhere.people import RUNNER_ID, company_users
 from runyard.dialects.automation_anywhere.reading import Inputs
 from runyard.dialects.automation_anywhere.tasks import number_from, path_of, task_of
 from runyard.dialects.automation_anywhere.writing import Outputs
+from runyard.engine.at_once import WITHIN
 from runyard.engine.callbacks import Body, CallbackRequest
 from runyard.engine.starts import StartRequest
 from runyard.model.companies import Company
@@ -33,8 +36,19 @@ _CALLBACK = "callbacks[0]."
 PRIORITIES: Mapping[str, int] = {"PRIORITY_HIGH": 20, "PRIORITY_MEDIUM": 50, "PRIORITY_LOW": 80}
 
 
+class _Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wished for besides the execution itself."""
+
+    priority: int | None = None
+    name: str | None = None
+    may_wait: bool
+    """Whether it waits in the queue where no slot is free."""
+
+
 async def deploy(request: Request) -> rows.Deployed:
-    """Execute a task on demand. Over capacity it waits in the queue."""
+    """Execute a task on demand. Over capacity it waits in the queue, or ends as DEPLOY_FAILED if it is
+    not to wait.
+    """
     request.house.refuse_while_stopping()
     wanted = await request.json(rows.Deployment)
     _refuse_unclear(wanted)
@@ -51,19 +65,30 @@ async def deploy(request: Request) -> rows.Deployed:
         task,
         wanted.bot_input,
         wanted.callback_info,
-        priority=_priority(wanted.automation_priority),
-        name=wanted.automation_name,
+        _Wishes(
+            priority=_priority(wanted.automation_priority),
+            name=wanted.automation_name,
+            may_wait=headless is None or headless.queue_on_slots_exhaustion is not False,
+        ),
     )
 
 
 async def deploy_v3(request: Request) -> rows.Deployed:
-    """Execute a task on demand. Over capacity it waits in the queue."""
+    """Execute a task on demand. Over capacity it waits in the queue, or ends as DEPLOY_FAILED if it is
+    not to wait.
+    """
     request.house.refuse_while_stopping()
     wanted = await request.json(rows.DeploymentV3)
     task = await task_of(request.engine, request.company, "fileId", wanted.file_id)
     await _refuse_unknown(request, wanted.run_as_user_ids or ())
     callback = wanted.callback_info or wanted.call_back_info
-    return await _started(request, task, wanted.bot_input, callback)
+    return await _started(
+        request,
+        task,
+        wanted.bot_input,
+        callback,
+        _Wishes(may_wait=wanted.queue_on_slots_exhaustion is not False),
+    )
 
 
 def callback_body(house: House) -> Body:
@@ -91,19 +116,18 @@ async def _started(
     task: Task,
     given: Mapping[str, Any] | None,
     callback: rows.CallbackAddress | None,
-    *,
-    priority: int | None = None,
-    name: str | None = None,
+    wishes: _Wishes,
 ) -> rows.Deployed:
     engine, company = request.engine, request.company
     start = StartRequest(
         task=str(task.id),
         input=await _input(request, task, given or {}),
-        priority=priority,
+        priority=wishes.priority,
         trigger=Trigger.DIALECT,
         by=request.actor,
-        note=name,
+        note=wishes.name,
         callbacks=_callbacks(callback),
+        begins_within=None if wishes.may_wait else WITHIN,
     )
     try:
         started = await engine.starts.start(company, [start])
@@ -112,11 +136,13 @@ async def _started(
     [run] = started.runs
     request.about = path_of(task)
     request.note("deploy")
+    if not wishes.may_wait:
+        await engine.at_once.settled(company, run.id)
     raw = decode_public_id(run.public_id)
     assert raw is not None
     row = await engine.runs.load(company, str(run.id))
     made_up = automation_name(task.name, row.created_at, request.user.email)
-    return rows.Deployed(deployment_id=str(UUID(bytes=raw)), automation_name=name or made_up)
+    return rows.Deployed(deployment_id=str(UUID(bytes=raw)), automation_name=wishes.name or made_up)
 
 
 async def _input(request: Request, task: Task, given: Mapping[str, Any]) -> bytes:

@@ -31,6 +31,8 @@ class HeadlessRequest(Asked, frozen=True, kw_only=True):
     number_of_executions: int | None = None
     """1."""
     shared_run_as_user_id: NumberOrDigits | None = None
+    queue_on_slots_exhaustion: bool | None = None
+    """False: where no slot is free it ends as DEPLOY_FAILED instead of waiting in the queue."""
 
 
 class UnattendedRequest(Asked, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ class DeploymentV3(Asked, frozen=True, kw_only=True):
     callback_info: CallbackAddress | None = None
     call_back_info: CallbackAddress | None = None
     """Another spelling of callbackInfo."""
+    queue_on_slots_exhaustion: bool | None = None
+    """False: where no slot is free it ends as DEPLOY_FAILED instead of waiting in the queue."""
 
 
 class Deployed(Shown, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ _WHY: dict[Cause, str] = {
     Cause.WORKER_LOST: "the bot was lost",
     Cause.OUTPUT_INVALID: "what the process returned does not fit its output variables",
     Cause.INPUT_INVALID: "the input does not fit the variables of the process",
+    Cause.NO_SLOT: "no slot was free, and it was not to wait for one",
 }
 
 

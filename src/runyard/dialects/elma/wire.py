@@ -58,6 +58,7 @@ ENDED: Mapping[Cause, shapes.StatusWord] = {
     Cause.WORKER_LOST: "ERROR",
     Cause.OUTPUT_INVALID: "ERROR",
     Cause.INPUT_INVALID: "ERROR",
+    Cause.NO_SLOT: "ERROR",
 }
 """Every cause that a final run can have."""
 

@@ -62,6 +62,7 @@ ENDED: Mapping[Cause, StatusId] = {
     Cause.WORKER_LOST: StatusId.AGENT_FAILED,
     Cause.OUTPUT_INVALID: StatusId.OUTPUT_FAILED,
     Cause.INPUT_INVALID: StatusId.INPUT_FAILED,
+    Cause.NO_SLOT: StatusId.AGENT_FAILED,
 }
 """Every cause that a final run can have."""
 

@@ -34,6 +34,7 @@ tasks         deploys, versions, bundles in use, gates
 companies     companies and their orchestrators
 schedules     plans that start runs
 preparations  runs whose input files are being fetched
+at_once       runs that begin at once or not at all
 callbacks     the outbox of requests that a run's end leads to
 calls         allocations and the records of real-time calls
 logs          lines that runs log

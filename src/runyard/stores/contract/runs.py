@@ -51,6 +51,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: tuple[NewCallback, ...] = ()
     preparation: NewPreparation | None = None
     """For runs in state preparing."""
+    begins_by: datetime | None = None
+    """When somebody looks whether it has begun, and fails it if not; None: it may wait."""
 
 
 class StartKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from runyard.stores.contract.at_once import AtOnce
 from runyard.stores.contract.audit import AuditLog
 from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.callbacks import Callbacks
@@ -66,6 +67,7 @@ class Store(Protocol):
     callbacks: Callbacks
     audit: AuditLog
     preparations: Preparations
+    at_once: AtOnce
     allocations: Allocations
     calls: Calls
     blobs: Blobs

@@ -97,7 +97,7 @@ SELECT steps.name, steps.occurrence, steps.recorded_at
 -- Whatever ended before was created before: of each cause the oldest are looked at first.
 SELECT id FROM runs
  WHERE task_id = :task_id AND company_id = :company_id
-   AND cause IN (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+   AND cause IN (20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
    AND created_at < :finished_before AND state >= 6 AND finished_at < :finished_before
  LIMIT :limit;
 

@@ -23,6 +23,7 @@ from runyard.stores.contract.runs import (
     NewRun,
     StartKey,
 )
+from runyard.stores.tables.at_once import at_once_statements
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import Piece, Row, Statement, WriteClass, a_piece
 from runyard.stores.tables.preparations import preparation_statements
@@ -45,6 +46,7 @@ _DELETIONS = (
     "delete_files_of_run",
     "delete_callbacks",
     "delete_preparation",
+    "delete_at_once",
 )
 
 
@@ -83,6 +85,7 @@ def start_piece(runs: Sequence[NewRun], inputs: Sequence[Columns], key: StartKey
     if changes := [_start_change(run) for run in runs if run.note or run.state is RunState.PARKED]:
         statements = (*statements, Statement("insert_change", changes))
     statements += callback_statements(runs) + preparation_statements(runs)
+    statements += at_once_statements(runs)
     if key is not None:
         row = (
             key.company_id,

@@ -1,5 +1,6 @@
 """What the stores of both databases have in common: their tables."""
 
+from runyard.stores.contract.at_once import AtOnce
 from runyard.stores.contract.audit import AuditLog
 from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.callbacks import Callbacks
@@ -20,6 +21,7 @@ from runyard.stores.contract.tokens import Tokens
 from runyard.stores.contract.users import Logins, Users
 from runyard.stores.contract.workers import Workers
 from runyard.stores.tables.allocations import AllocationTable
+from runyard.stores.tables.at_once import AtOnceTable
 from runyard.stores.tables.audit import AuditTable
 from runyard.stores.tables.callbacks import CallbackTable
 from runyard.stores.tables.calls import CallTable
@@ -67,6 +69,7 @@ class TableStore:
         self.files: Files = FileTable(db)
         self.callbacks: Callbacks = CallbackTable(db)
         self.audit: AuditLog = AuditTable(db)
+        self.at_once: AtOnce = AtOnceTable(db)
         self.preparations: Preparations = PreparationTable(db)
         self.allocations: Allocations = AllocationTable(db)
         self.calls: Calls = CallTable(db, blobs)

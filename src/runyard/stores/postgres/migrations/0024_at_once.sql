@@ -1,0 +1,7 @@
+-- Runs that begin at once or not at all, until it is known which; `due_at` is when somebody looks.
+CREATE TABLE at_once (
+    run_id BIGINT PRIMARY KEY,
+    company_id BIGINT NOT NULL,
+    due_at BIGINT NOT NULL
+);
+CREATE INDEX at_once_due ON at_once (due_at, run_id);
