@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from runyard.sdk.client import Client
-from runyard.sdk.client.operations import NewCallback, NewRun
+from runyard.sdk.client.operations.runs import NewCallback, NewRun
 from tests.support.house import House, running_house
 
 ROUNDS = 3

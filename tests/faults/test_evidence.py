@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from runyard.model.states import Cause, RunState, Trigger
-from runyard.protocol.shapes import TaskName
+from runyard.protocol.shapes.tasks import TaskName
 from runyard.sdk.client.shapes import Run
 from tests.faults.evidence import Evidence, Killed, Promise, Silence, breaches
 

@@ -15,7 +15,8 @@ import pytest
 
 from runyard.model.states import RunState
 from runyard.sdk.client import Client
-from runyard.sdk.client.operations import NewRun, NewSchedule, RunFilter
+from runyard.sdk.client.operations.runs import NewRun, RunFilter
+from runyard.sdk.client.operations.schedules import NewSchedule
 from runyard.sdk.client.shapes import Run
 from tests.faults.load import COMPANY, Load, all_runs, eventually, furnish, kill
 from tests.support.house import House, running_house

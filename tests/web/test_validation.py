@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runyard.model.errors import InputRefused
-from runyard.protocol import shapes
+from runyard.protocol.shapes import parts
 from runyard.web.errors import MalformedBody
 from runyard.web.validation import struct_from_json, struct_from_strings
 
@@ -34,8 +34,8 @@ class Car(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Named(msgspec.Struct, frozen=True):
-    slug: shapes.Slug = "a"
-    name: shapes.Name = "a"
+    slug: parts.Slug = "a"
+    name: parts.Name = "a"
     code: Annotated[str, msgspec.Meta(pattern="^[xy]$")] = "x"
 
 

@@ -17,13 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from runyard.model.states import FINAL_STATES, Trigger
-from runyard.stores.codes import (
-    CAUSE_CODES,
-    END_CODES,
-    STATE_CODES,
-    TRIGGER_CODES,
-    micros,
-)
+from runyard.stores.codes import CAUSE_CODES, END_CODES, STATE_CODES, TRIGGER_CODES, micros
 from runyard.stores.contract.listing import Position, RunFilter
 
 _EQUALITIES = ("task_id", "worker_id", "schedule_id", "restarted_from")

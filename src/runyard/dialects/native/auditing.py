@@ -6,8 +6,8 @@ from runyard.dialects.native.paging import decode_cursor, encode_cursor
 from runyard.model.audit import AuditEntry
 from runyard.model.companies import Company
 from runyard.model.tokens import Permission
-from runyard.protocol import audit_shapes
-from runyard.protocol.shapes import PageQuery
+from runyard.protocol.shapes import audit as audit_shapes
+from runyard.protocol.shapes.parts import PageQuery
 from runyard.stores.contract.audit import AuditPosition
 from runyard.web.requests import Request, refused
 from runyard.web.routing import Route

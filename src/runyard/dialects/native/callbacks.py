@@ -16,7 +16,7 @@ from runyard.model.ids import CallbackId, encode_public_id
 from runyard.model.runs import Run
 from runyard.model.states import RunState
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import callbacks as callback_shapes
 from runyard.stores.contract.runs import RunValues
 from runyard.web.requests import Request, refused
 from runyard.web.responses import ENCODER
@@ -33,7 +33,7 @@ def callback_body(engine: Engine) -> Body:
         shown = await shown_run(engine, run)
         is_large = values.output is not None and len(values.output) > LARGEST_OUTPUTS
         outputs = wire.NULL if values.output is None else Raw(values.output)
-        ended = shapes.RunEnded(
+        ended = callback_shapes.RunEnded(
             type=_TYPES[run.state],
             timestamp=run.finished_at or run.created_at,
             data=wire.with_ends(
@@ -53,15 +53,15 @@ _TYPES: Mapping[RunState, Literal["run.completed", "run.failed", "run.cancelled"
 }
 
 
-async def list_callbacks(request: Request) -> shapes.CallbackPage:
+async def list_callbacks(request: Request) -> callback_shapes.CallbackPage:
     """List the callbacks of a company, or of one of its runs, newest first."""
-    query = request.query(shapes.CallbackQuery)
+    query = request.query(callback_shapes.CallbackQuery)
     if query.run is not None:
         return await _of_run(request, query)
     page = await request.engine.callbacks.page(
         request.company, query.state, _before(query.cursor), query.limit
     )
-    return shapes.CallbackPage(
+    return callback_shapes.CallbackPage(
         items=tuple(_shape(callback) for callback in page.callbacks),
         next=None if page.next is None else encode_cursor(str(page.next).encode()),
         total=page.total,
@@ -69,12 +69,16 @@ async def list_callbacks(request: Request) -> shapes.CallbackPage:
     )
 
 
-async def _of_run(request: Request, query: shapes.CallbackQuery) -> shapes.CallbackPage:
+async def _of_run(
+    request: Request, query: callback_shapes.CallbackQuery
+) -> callback_shapes.CallbackPage:
     assert query.run is not None
     run = await request.engine.runs.load(request.company, query.run)
     found = await request.engine.callbacks.of_run(request.company, run)
     items = tuple(_shape(c) for c in reversed(found) if query.state in (None, c.state))
-    return shapes.CallbackPage(items=items, next=None, total=len(items), total_is_exact=True)
+    return callback_shapes.CallbackPage(
+        items=items, next=None, total=len(items), total_is_exact=True
+    )
 
 
 def _before(cursor: str | None) -> CallbackId | None:
@@ -86,34 +90,36 @@ def _before(cursor: str | None) -> CallbackId | None:
     return CallbackId(int(text))
 
 
-async def show_callback(request: Request) -> shapes.Callback:
+async def show_callback(request: Request) -> callback_shapes.Callback:
     """Show a callback."""
     return _shape(await request.engine.callbacks.load(request.company, request.params["callback"]))
 
 
-async def resend_callback(request: Request) -> shapes.Callback:
+async def resend_callback(request: Request) -> callback_shapes.Callback:
     """Send a callback again, now, whether it was delivered or given up."""
     callback = await request.engine.callbacks.resend(request.company, request.params["callback"])
     return _shape(callback)
 
 
-async def resend_dead_callbacks(request: Request) -> shapes.Resent:
+async def resend_dead_callbacks(request: Request) -> callback_shapes.Resent:
     """Send all callbacks of a company again that were given up."""
-    return shapes.Resent(resent=await request.engine.callbacks.resend_dead(request.company))
+    return callback_shapes.Resent(
+        resent=await request.engine.callbacks.resend_dead(request.company)
+    )
 
 
-async def show_callback_secret(request: Request) -> shapes.CallbackSecret:
+async def show_callback_secret(request: Request) -> callback_shapes.CallbackSecret:
     """Show the secret that signs a company's callbacks."""
     return _secret_shape(await request.engine.callbacks.secrets(request.company))
 
 
-async def rotate_callback_secret(request: Request) -> shapes.CallbackSecret:
+async def rotate_callback_secret(request: Request) -> callback_shapes.CallbackSecret:
     """Sign with a new secret from now on, and for a day with the one before as well."""
     return _secret_shape(await request.engine.callbacks.rotate(request.company))
 
 
-def _shape(callback: Callback) -> shapes.Callback:
-    return shapes.Callback(
+def _shape(callback: Callback) -> callback_shapes.Callback:
+    return callback_shapes.Callback(
         id=callback.id,
         public_id=encode_public_id(callback.public_id),
         run_id=callback.run_id,
@@ -128,8 +134,8 @@ def _shape(callback: Callback) -> shapes.Callback:
     )
 
 
-def _secret_shape(secrets: CallbackSecrets) -> shapes.CallbackSecret:
-    return shapes.CallbackSecret(
+def _secret_shape(secrets: CallbackSecrets) -> callback_shapes.CallbackSecret:
+    return callback_shapes.CallbackSecret(
         secret=secrets.current,
         previous=secrets.previous,
         previous_until=secrets.record.previous_until if secrets.previous else None,
@@ -146,8 +152,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_callbacks,
         tag="callbacks",
-        query=shapes.CallbackQuery,
-        answer=shapes.CallbackPage,
+        query=callback_shapes.CallbackQuery,
+        answer=callback_shapes.CallbackPage,
     ),
     Route(
         method="POST",
@@ -155,7 +161,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=resend_dead_callbacks,
         tag="callbacks",
-        answer=shapes.Resent,
+        answer=callback_shapes.Resent,
     ),
     Route(
         method="GET",
@@ -163,7 +169,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_callback,
         tag="callbacks",
-        answer=shapes.Callback,
+        answer=callback_shapes.Callback,
     ),
     Route(
         method="POST",
@@ -171,7 +177,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=resend_callback,
         tag="callbacks",
-        answer=shapes.Callback,
+        answer=callback_shapes.Callback,
     ),
     Route(
         method="GET",
@@ -179,7 +185,7 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=show_callback_secret,
         tag="callbacks",
-        answer=shapes.CallbackSecret,
+        answer=callback_shapes.CallbackSecret,
     ),
     Route(
         method="POST",
@@ -187,6 +193,6 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=rotate_callback_secret,
         tag="callbacks",
-        answer=shapes.CallbackSecret,
+        answer=callback_shapes.CallbackSecret,
     ),
 )

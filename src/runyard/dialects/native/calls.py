@@ -13,7 +13,10 @@ from runyard.engine.engine import Engine
 from runyard.model.errors import KeptElsewhere
 from runyard.model.ids import encode_public_id
 from runyard.model.tokens import Permission, TokenKind
-from runyard.protocol import call_shapes, shapes
+from runyard.protocol.shapes import calls as call_shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import runs as run_shapes
+from runyard.protocol.shapes import tasks as task_shapes
 from runyard.stores.contract.calls import CallRecord
 from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
@@ -31,7 +34,7 @@ _NULL = Raw(b"null")
 
 async def list_allocations(request: Request) -> call_shapes.AllocationPage:
     """List the tasks that are kept warm for calls, oldest allocation first."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     views = await request.engine.allocations.list(request.company)
     part, following = part_of(views, query, lambda view: view.allocation.id)
     items = [await _shape(request.engine, view) for view in part]
@@ -71,7 +74,7 @@ async def _shape(engine: Engine, view: AllocationView) -> call_shapes.Allocation
         version = (await engine.directory.version(view.version_id)).number
     return call_shapes.Allocation(
         id=allocation.id,
-        task=shapes.TaskName(id=view.task.id, name=view.task.name),
+        task=task_shapes.TaskName(id=view.task.id, name=view.task.name),
         limit=allocation.limit,
         overflow=allocation.overflow,
         wait=allocation.wait,
@@ -148,7 +151,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_allocations,
         tag="calls",
-        query=shapes.PageQuery,
+        query=parts.PageQuery,
         answer=call_shapes.AllocationPage,
     ),
     Route(
@@ -184,7 +187,7 @@ ROUTES = (
         hot=call_task,
         tag="calls",
         body=call_shapes.NewCall,
-        answers=(call_shapes.CallAnswer, shapes.StartedRun),
+        answers=(call_shapes.CallAnswer, run_shapes.StartedRun),
         statuses=(202,),
     ),
 )

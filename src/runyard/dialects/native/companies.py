@@ -13,7 +13,10 @@ from runyard.model.errors import TokenNotFound
 from runyard.model.ids import SystemId, TokenId
 from runyard.model.states import RunState
 from runyard.model.tokens import Permission, Role, Token, TokenKind
-from runyard.protocol import shapes
+from runyard.protocol.shapes import companies as company_shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import tasks as task_shapes
+from runyard.protocol.shapes import tokens as token_shapes
 from runyard.web.requests import Request, refused
 from runyard.web.responses import Response
 from runyard.web.routing import Route
@@ -27,17 +30,17 @@ def given(change: Struct) -> dict[str, object]:
 # ---------------------------------------------------------------- companies
 
 
-async def list_companies(request: Request) -> shapes.CompanyPage:
+async def list_companies(request: Request) -> company_shapes.CompanyPage:
     """List the companies that the token sees.
 
     A token of a company sees only that one.
     """
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     companies = await request.engine.companies.list()
     own = request.token.company_id
     seen = [company for company in companies if own is None or company.id == own]
     part, following = part_of(seen, query, lambda company: company.id)
-    return shapes.CompanyPage(
+    return company_shapes.CompanyPage(
         items=tuple(wire.company_shape(company) for company in part),
         next=following,
         total=len(seen),
@@ -45,23 +48,23 @@ async def list_companies(request: Request) -> shapes.CompanyPage:
     )
 
 
-async def create_company(request: Request) -> shapes.Company:
+async def create_company(request: Request) -> company_shapes.Company:
     """Create a company."""
-    wanted = await request.json(shapes.NewCompany)
+    wanted = await request.json(company_shapes.NewCompany)
     fields = given(wanted)
     slug = str(fields.pop("slug"))
     company = await request.engine.companies.create(slug, **fields)  # type: ignore[arg-type]
     return wire.company_shape(company)
 
 
-async def show_company(request: Request) -> shapes.Company:
+async def show_company(request: Request) -> company_shapes.Company:
     """Show a company."""
     return wire.company_shape(request.company)
 
 
-async def change_company(request: Request) -> shapes.Company:
+async def change_company(request: Request) -> company_shapes.Company:
     """Change a company; what is left out stays."""
-    change = await request.json(shapes.CompanyChange)
+    change = await request.json(company_shapes.CompanyChange)
     slug = request.company.slug
     company = await request.engine.companies.update(slug, **given(change))  # type: ignore[arg-type]
     return wire.company_shape(company)
@@ -70,12 +73,12 @@ async def change_company(request: Request) -> shapes.Company:
 # ---------------------------------------------------------------- tokens
 
 
-async def list_tokens(request: Request) -> shapes.TokenPage:
+async def list_tokens(request: Request) -> token_shapes.TokenPage:
     """List a company's tokens, newest first."""
     return await _token_page(request, request.company)
 
 
-async def create_token(request: Request) -> shapes.CreatedToken:
+async def create_token(request: Request) -> token_shapes.CreatedToken:
     """Create a token for a company. Its secret is in this answer and nowhere else."""
     return await _new_token(request, request.company)
 
@@ -101,12 +104,12 @@ async def _removed_system(request: Request, system: SystemId) -> bool:
     return True
 
 
-async def list_installation_tokens(request: Request) -> shapes.TokenPage:
+async def list_installation_tokens(request: Request) -> token_shapes.TokenPage:
     """List the tokens of the installation, newest first."""
     return await _token_page(request, None)
 
 
-async def create_installation_token(request: Request) -> shapes.CreatedToken:
+async def create_installation_token(request: Request) -> token_shapes.CreatedToken:
     """Create a token that is valid in every company. Its secret is in this answer alone."""
     return await _new_token(request, None)
 
@@ -117,12 +120,12 @@ async def revoke_installation_token(request: Request) -> Response:
     return Response(status=204)
 
 
-async def _token_page(request: Request, company: Company | None) -> shapes.TokenPage:
-    query = request.query(shapes.PageQuery)
+async def _token_page(request: Request, company: Company | None) -> token_shapes.TokenPage:
+    query = request.query(parts.PageQuery)
     tokens = await request.engine.tokens.list(company)
     part, following = part_of(tokens, query, lambda token: token.id)
     slug = None if company is None else company.slug
-    return shapes.TokenPage(
+    return token_shapes.TokenPage(
         items=tuple(wire.token_shape(token, slug) for token in part),
         next=following,
         total=len(tokens),
@@ -130,12 +133,12 @@ async def _token_page(request: Request, company: Company | None) -> shapes.Token
     )
 
 
-async def _new_token(request: Request, company: Company | None) -> shapes.CreatedToken:
-    wanted = await request.json_or(shapes.NewToken())
+async def _new_token(request: Request, company: Company | None) -> token_shapes.CreatedToken:
+    wanted = await request.json_or(token_shapes.NewToken())
     if wanted.lasting is not None and wanted.lasting.total_seconds() <= 0:
         raise refused("lasting", str(wanted.lasting), "a positive duration")
-    if wanted.lasting is not None and wanted.lasting.days > shapes.LONGEST_DAYS:
-        raise refused("lasting", str(wanted.lasting), f"at most P{shapes.LONGEST_DAYS}D")
+    if wanted.lasting is not None and wanted.lasting.days > token_shapes.LONGEST_DAYS:
+        raise refused("lasting", str(wanted.lasting), f"at most P{token_shapes.LONGEST_DAYS}D")
     if wanted.joins and wanted.kind is not TokenKind.WORKER:
         raise refused("joins", "true", f"false, for a token of kind {wanted.kind}")
     if wanted.kind is TokenKind.REMOTE_CONTROL:
@@ -156,7 +159,7 @@ async def _new_token(request: Request, company: Company | None) -> shapes.Create
 
 
 async def _remote_control_token(
-    request: Request, company: Company | None, wanted: shapes.NewToken
+    request: Request, company: Company | None, wanted: token_shapes.NewToken
 ) -> NewToken:
     """The same as allowing control: a company has one such token, and it replaces the one before."""
     if company is None:
@@ -168,7 +171,7 @@ async def _remote_control_token(
 
 
 async def _system_token(
-    request: Request, company: Company | None, wanted: shapes.NewToken
+    request: Request, company: Company | None, wanted: token_shapes.NewToken
 ) -> NewToken:
     """The same as creating a system that waits to be allowed."""
     if company is None:
@@ -192,18 +195,18 @@ def _token_id(text: str) -> TokenId:
 # ---------------------------------------------------------------- remote control
 
 
-async def show_remote_control(request: Request) -> shapes.RemoteControl:
+async def show_remote_control(request: Request) -> token_shapes.RemoteControl:
     """Show whether programs may steer the company through the Remote API."""
     view = await request.engine.remote_control.view(request.company)
     return _remote_control(request, view.token)
 
 
-async def allow_remote_control(request: Request) -> shapes.RemoteControl:
+async def allow_remote_control(request: Request) -> token_shapes.RemoteControl:
     """Allow control with a new token, or forbid it.
 
     The token before stops opening at once. The new one's secret is in this answer and nowhere else.
     """
-    wanted = await request.json(shapes.AllowControl)
+    wanted = await request.json(token_shapes.AllowControl)
     if wanted.allow == "none":
         await request.engine.remote_control.forbid(request.company)
         return _remote_control(request, None)
@@ -213,9 +216,9 @@ async def allow_remote_control(request: Request) -> shapes.RemoteControl:
 
 def _remote_control(
     request: Request, token: Token | None, secret: str | UnsetType = UNSET
-) -> shapes.RemoteControl:
+) -> token_shapes.RemoteControl:
     slug = request.company.slug
-    return shapes.RemoteControl(
+    return token_shapes.RemoteControl(
         allowed=token is not None,
         token=None if token is None else wire.token_shape(token, slug),
         url=f"{request.house.public_url}/api/remote/{slug}",
@@ -226,14 +229,14 @@ def _remote_control(
 # ---------------------------------------------------------------- orchestrator
 
 
-async def show_orchestrator(request: Request) -> shapes.Orchestrator:
+async def show_orchestrator(request: Request) -> company_shapes.Orchestrator:
     """Show whether queued runs may start, and how many runs are where."""
     return await _status(request.engine, request.company)
 
 
-async def switch_orchestrator(request: Request) -> shapes.Orchestrator:
+async def switch_orchestrator(request: Request) -> company_shapes.Orchestrator:
     """Pause or resume a company. Once a pause is answered no run starts; begun ones go on."""
-    wanted = await request.json(shapes.Runnable)
+    wanted = await request.json(task_shapes.Runnable)
     if wanted.runnable:
         await request.engine.orchestrator.resume(request.company, by=request.actor)
     else:
@@ -241,10 +244,10 @@ async def switch_orchestrator(request: Request) -> shapes.Orchestrator:
     return await _status(request.engine, request.company)
 
 
-async def _status(engine: Engine, company: Company) -> shapes.Orchestrator:
+async def _status(engine: Engine, company: Company) -> company_shapes.Orchestrator:
     view = await engine.orchestrator.view(company)
     counts = view.counts
-    return shapes.Orchestrator(
+    return company_shapes.Orchestrator(
         runnable=view.runnable,
         queued=counts.get(RunState.QUEUED, 0),
         running=counts.get(RunState.RUNNING, 0),
@@ -263,8 +266,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_companies,
         tag="companies",
-        query=shapes.PageQuery,
-        answer=shapes.CompanyPage,
+        query=parts.PageQuery,
+        answer=company_shapes.CompanyPage,
     ),
     Route(
         method="POST",
@@ -272,8 +275,8 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=create_company,
         tag="companies",
-        body=shapes.NewCompany,
-        answer=shapes.Company,
+        body=company_shapes.NewCompany,
+        answer=company_shapes.Company,
         status=201,
     ),
     Route(
@@ -282,7 +285,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_company,
         tag="companies",
-        answer=shapes.Company,
+        answer=company_shapes.Company,
     ),
     Route(
         method="PATCH",
@@ -290,8 +293,8 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=change_company,
         tag="companies",
-        body=shapes.CompanyChange,
-        answer=shapes.Company,
+        body=company_shapes.CompanyChange,
+        answer=company_shapes.Company,
     ),
     Route(
         method="GET",
@@ -299,8 +302,8 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=list_tokens,
         tag="tokens",
-        query=shapes.PageQuery,
-        answer=shapes.TokenPage,
+        query=parts.PageQuery,
+        answer=token_shapes.TokenPage,
     ),
     Route(
         method="POST",
@@ -308,9 +311,9 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=create_token,
         tag="tokens",
-        body=shapes.NewToken,
+        body=token_shapes.NewToken,
         is_body_optional=True,
-        answer=shapes.CreatedToken,
+        answer=token_shapes.CreatedToken,
         status=201,
     ),
     Route(
@@ -327,8 +330,8 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=list_installation_tokens,
         tag="tokens",
-        query=shapes.PageQuery,
-        answer=shapes.TokenPage,
+        query=parts.PageQuery,
+        answer=token_shapes.TokenPage,
     ),
     Route(
         method="POST",
@@ -336,9 +339,9 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=create_installation_token,
         tag="tokens",
-        body=shapes.NewToken,
+        body=token_shapes.NewToken,
         is_body_optional=True,
-        answer=shapes.CreatedToken,
+        answer=token_shapes.CreatedToken,
         status=201,
     ),
     Route(
@@ -355,7 +358,7 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=show_remote_control,
         tag="tokens",
-        answer=shapes.RemoteControl,
+        answer=token_shapes.RemoteControl,
     ),
     Route(
         method="PUT",
@@ -363,8 +366,8 @@ ROUTES = (
         permission=Permission.ADMINISTER,
         endpoint=allow_remote_control,
         tag="tokens",
-        body=shapes.AllowControl,
-        answer=shapes.RemoteControl,
+        body=token_shapes.AllowControl,
+        answer=token_shapes.RemoteControl,
     ),
     Route(
         method="GET",
@@ -372,7 +375,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_orchestrator,
         tag="orchestrator",
-        answer=shapes.Orchestrator,
+        answer=company_shapes.Orchestrator,
     ),
     Route(
         method="PUT",
@@ -380,7 +383,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=switch_orchestrator,
         tag="orchestrator",
-        body=shapes.Runnable,
-        answer=shapes.Orchestrator,
+        body=task_shapes.Runnable,
+        answer=company_shapes.Orchestrator,
     ),
 )

@@ -5,7 +5,8 @@ from runyard.model.credentials import ApiKey, SigningKey
 from runyard.model.errors import ApiKeyNotFound
 from runyard.model.ids import ApiKeyId
 from runyard.model.tokens import Permission
-from runyard.protocol import credential_shapes, shapes
+from runyard.protocol.shapes import credentials as credential_shapes
+from runyard.protocol.shapes import parts
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route
@@ -13,7 +14,7 @@ from runyard.web.routing import Route
 
 async def list_api_keys(request: Request) -> credential_shapes.ApiKeyPage:
     """List a user's API keys, newest first, without their secrets."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     user = await request.engine.users.load(request.params["user"])
     keys = await request.engine.api_keys.list(user)
     part, following = part_of(keys, query, lambda key: key.id)
@@ -52,7 +53,7 @@ async def revoke_api_key(request: Request) -> Response:
 
 async def list_signing_keys(request: Request) -> credential_shapes.SigningKeyPage:
     """List the keys that tokens are signed with, newest first."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     keys = await request.engine.signing.list()
     return credential_shapes.SigningKeyPage(
         items=tuple(_key_shape(key) for key in keys[: query.limit]),
@@ -95,7 +96,7 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=list_api_keys,
         tag="users",
-        query=shapes.PageQuery,
+        query=parts.PageQuery,
         answer=credential_shapes.ApiKeyPage,
     ),
     Route(
@@ -123,7 +124,7 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=list_signing_keys,
         tag="tokens",
-        query=shapes.PageQuery,
+        query=parts.PageQuery,
         answer=credential_shapes.SigningKeyPage,
     ),
     Route(

@@ -10,14 +10,22 @@ from datetime import timedelta
 import msgspec
 
 from runyard.model import errors
-from runyard.protocol import (
-    audit_shapes,
-    call_shapes,
-    credential_shapes,
-    shapes,
-    system_shapes,
-    user_shapes,
-)
+from runyard.protocol.shapes import audit as audit_shapes
+from runyard.protocol.shapes import bundles as bundle_shapes
+from runyard.protocol.shapes import callbacks as callback_shapes
+from runyard.protocol.shapes import calls as call_shapes
+from runyard.protocol.shapes import companies as company_shapes
+from runyard.protocol.shapes import credentials as credential_shapes
+from runyard.protocol.shapes import files as file_shapes
+from runyard.protocol.shapes import installation as installation_shapes
+from runyard.protocol.shapes import logs as log_shapes
+from runyard.protocol.shapes import runs as run_shapes
+from runyard.protocol.shapes import schedules as schedule_shapes
+from runyard.protocol.shapes import systems as system_shapes
+from runyard.protocol.shapes import tasks as task_shapes
+from runyard.protocol.shapes import tokens as token_shapes
+from runyard.protocol.shapes import users as user_shapes
+from runyard.protocol.shapes import workers as worker_shapes
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.openapi import Refusal
 from runyard.web.problems import problem_from, unexpected_problem
@@ -244,9 +252,9 @@ _SIGNING_KEY: Json = {
 }
 
 EXAMPLES: dict[type[msgspec.Struct], Json] = {
-    shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
-    shapes.CompanyChange: {"retention": "P30D", "weight": 2},
-    shapes.NewToken: {"kind": "native", "role": "operator", "name": "ci", "lasting": "P90D"},
+    company_shapes.NewCompany: {"slug": "acme", "name": "Acme", "time_zone": "Europe/Prague"},
+    company_shapes.CompanyChange: {"retention": "P30D", "weight": 2},
+    token_shapes.NewToken: {"kind": "native", "role": "operator", "name": "ci", "lasting": "P90D"},
     user_shapes.NewUser: {
         "email": "ann@example.com",
         "name": "Ann",
@@ -266,48 +274,48 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
     credential_shapes.SigningKeyPage: _page(_SIGNING_KEY),
     credential_shapes.Rotation: {"discard": False},
     user_shapes.NewPassword: {"password": "correct horse battery"},
-    shapes.Runnable: {"runnable": False},
-    shapes.NewRun: {
+    task_shapes.Runnable: {"runnable": False},
+    run_shapes.NewRun: {
         "task": "Zip code",
         "input": {"zip": "76131"},
         "priority": 20,
         "callbacks": [{"url": "https://shop.example.com/hooks/runyard"}],
     },
-    shapes.NewRuns: {
+    run_shapes.NewRuns: {
         "runs": [
             {"task": "Zip code", "input": {"zip": "76131"}},
             {"task": "Zip code", "input": {"zip": "10001"}},
         ]
     },
-    shapes.StartedRun: _STARTED,
-    shapes.Run: _RUN,
-    shapes.Task: _TASK,
-    shapes.Restart: {"parked": False, "same_version": False},
-    shapes.NewSchedule: {
+    run_shapes.StartedRun: _STARTED,
+    run_shapes.Run: _RUN,
+    task_shapes.Task: _TASK,
+    run_shapes.Restart: {"parked": False, "same_version": False},
+    schedule_shapes.NewSchedule: {
         "name": "every morning",
         "task": "Zip code",
         "cron": "0 8 * * 1-5",
         "time_zone": "Europe/Prague",
         "input": {"zip": "76131"},
     },
-    shapes.ScheduleChange: {"enabled": False},
-    shapes.Company: _COMPANY,
+    schedule_shapes.ScheduleChange: {"enabled": False},
+    company_shapes.Company: _COMPANY,
     user_shapes.User: _USER,
     user_shapes.UserPage: _page(_USER),
     user_shapes.CreatedUser: {**_USER, "setup_link": _SETUP_LINK},
     user_shapes.SetupLink: _SETUP_LINK,
-    shapes.CompanyPage: _page(_COMPANY),
-    shapes.Token: _TOKEN,
-    shapes.TokenPage: _page(_TOKEN),
-    shapes.CreatedToken: {**_TOKEN, "secret": "ryd_native_<60 letters and digits>jrx6"},
-    shapes.AllowControl: {"allow": "token"},
-    shapes.RemoteControl: {
+    company_shapes.CompanyPage: _page(_COMPANY),
+    token_shapes.Token: _TOKEN,
+    token_shapes.TokenPage: _page(_TOKEN),
+    token_shapes.CreatedToken: {**_TOKEN, "secret": "ryd_native_<60 letters and digits>jrx6"},
+    token_shapes.AllowControl: {"allow": "token"},
+    token_shapes.RemoteControl: {
         "allowed": True,
         "token": _REMOTE_TOKEN,
         "url": "https://runyard.example/api/remote/acme",
         "secret": "ryd_remote_<60 letters and digits>jrx6",
     },
-    shapes.Orchestrator: {
+    company_shapes.Orchestrator: {
         "runnable": True,
         "queued": 12,
         "running": 4,
@@ -317,19 +325,19 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
         "changed_at": _AT,
         "changed_by": "native token ...jrx6",
     },
-    shapes.TaskPage: _page(_TASK),
-    shapes.Version: _VERSION,
-    shapes.VersionPage: _page(_VERSION),
-    shapes.KillReport: {"killed": [1041, 1042], "unconfirmed": [], "confirmed": True},
-    shapes.CleanReport: {"cancelled": 12},
-    shapes.DeployReport: {
+    task_shapes.TaskPage: _page(_TASK),
+    task_shapes.Version: _VERSION,
+    task_shapes.VersionPage: _page(_VERSION),
+    task_shapes.KillReport: {"killed": [1041, 1042], "unconfirmed": [], "confirmed": True},
+    task_shapes.CleanReport: {"cancelled": 12},
+    bundle_shapes.DeployReport: {
         "bundle": "examples",
         "bundle_digest": _VERSION["bundle_digest"],
         "tasks": [{"change": "changed", "task": _TASK}],
     },
-    shapes.StartedRuns: {"runs": [_STARTED, {**_STARTED, "id": 1042}]},
-    shapes.RunPage: _page({name: _RUN[name] for name in _RUN if name not in _DETAILS}),
-    shapes.RunHistory: {
+    run_shapes.StartedRuns: {"runs": [_STARTED, {**_STARTED, "id": 1042}]},
+    run_shapes.RunPage: _page({name: _RUN[name] for name in _RUN if name not in _DETAILS}),
+    run_shapes.RunHistory: {
         "moments": [
             {"at": at, "state": state, "cause": cause, "attempt": attempt, "note": None}
             for at, state, cause, attempt in (
@@ -341,7 +349,7 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
         "restarts": 0,
         "origin": 1041,
     },
-    shapes.KilledRun: {
+    run_shapes.KilledRun: {
         "confirmed": True,
         "run": {
             **{name: _RUN[name] for name in _RUN if name not in _DETAILS},
@@ -349,14 +357,14 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
             "cause": "killed_outside",
         },
     },
-    shapes.LogPage: {
+    log_shapes.LogPage: {
         "lines": [
             {"number": 1, "at": _AT, "level": "info", "text": "Fort Worth, Texas", "attempt": 1}
         ],
         "next_after": 1,
         "dropped": 0,
     },
-    shapes.Explanation: {
+    run_shapes.Explanation: {
         "run_id": 1041,
         "state": "queued",
         "reasons": [
@@ -368,23 +376,23 @@ EXAMPLES: dict[type[msgspec.Struct], Json] = {
             }
         ],
     },
-    shapes.Callback: _CALLBACK,
-    shapes.CallbackPage: _page(_CALLBACK),
-    shapes.Resent: {"resent": 3},
-    shapes.CallbackSecret: {
+    callback_shapes.Callback: _CALLBACK,
+    callback_shapes.CallbackPage: _page(_CALLBACK),
+    callback_shapes.Resent: {"resent": 3},
+    callback_shapes.CallbackSecret: {
         "secret": "whsec_<44 letters and digits>",
         "previous": None,
         "previous_until": None,
     },
-    shapes.File: _FILE,
-    shapes.FilePage: _page(_FILE),
-    shapes.Schedule: _SCHEDULE,
-    shapes.SchedulePage: _page(
+    file_shapes.File: _FILE,
+    file_shapes.FilePage: _page(_FILE),
+    schedule_shapes.Schedule: _SCHEDULE,
+    schedule_shapes.SchedulePage: _page(
         {name: value for name, value in _SCHEDULE.items() if name != "upcoming"}
     ),
-    shapes.Worker: _WORKER,
-    shapes.WorkerPage: _page(_WORKER),
-    shapes.Diagnosis: {
+    worker_shapes.Worker: _WORKER,
+    worker_shapes.WorkerPage: _page(_WORKER),
+    installation_shapes.Diagnosis: {
         "ok": True,
         "checks": [{"name": "store", "ok": True, "detail": "answers within 1 ms"}],
     },

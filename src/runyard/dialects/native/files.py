@@ -7,7 +7,8 @@ from runyard.model.errors import FileNotFound
 from runyard.model.files import StoredFile
 from runyard.model.ids import FileId
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import files as file_shapes
+from runyard.protocol.shapes import parts
 from runyard.web.downloads import download
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.requests import Request, refuse_announced, refused
@@ -18,13 +19,13 @@ RAW = "application/octet-stream"
 _MOST_LISTED = 10_000
 
 
-async def upload_file(request: Request) -> shapes.File:
+async def upload_file(request: Request) -> file_shapes.File:
     """Upload a file: a form with one file, or the bytes themselves with `name` in the query.
 
     A run takes it as input by its id.
     """
     request.house.refuse_while_stopping()
-    query = request.query(shapes.FileQuery)
+    query = request.query(file_shapes.FileQuery)
     limit = request.house.limits.file
     refuse_announced(request.headers, limit)
     if request.media_type == FORM:
@@ -42,12 +43,12 @@ async def upload_file(request: Request) -> shapes.File:
     return wire.file_shape(file)
 
 
-async def list_files(request: Request) -> shapes.FilePage:
+async def list_files(request: Request) -> file_shapes.FilePage:
     """List the newest files of a company."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     files = await request.engine.files.list(request.company.id, _MOST_LISTED)
     part, following = part_of(files, query, lambda file: file.id)
-    return shapes.FilePage(
+    return file_shapes.FilePage(
         items=tuple(wire.file_shape(file) for file in part),
         next=following,
         total=len(files),
@@ -55,7 +56,7 @@ async def list_files(request: Request) -> shapes.FilePage:
     )
 
 
-async def show_file(request: Request) -> shapes.File:
+async def show_file(request: Request) -> file_shapes.File:
     """Show a file's name, type, size and digest."""
     return wire.file_shape(await _file(request))
 
@@ -82,9 +83,9 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=upload_file,
         tag="files",
-        query=shapes.FileQuery,
+        query=file_shapes.FileQuery,
         media=(FORM, RAW),
-        answer=shapes.File,
+        answer=file_shapes.File,
         status=201,
     ),
     Route(
@@ -93,8 +94,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_files,
         tag="files",
-        query=shapes.PageQuery,
-        answer=shapes.FilePage,
+        query=parts.PageQuery,
+        answer=file_shapes.FilePage,
     ),
     Route(
         method="GET",
@@ -102,7 +103,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_file,
         tag="files",
-        answer=shapes.File,
+        answer=file_shapes.File,
     ),
     Route(
         method="GET",

@@ -3,18 +3,19 @@
 import msgspec
 
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import installation as installation_shapes
 from runyard.web.requests import Request
 from runyard.web.routing import Route
 
 
-async def examine(request: Request) -> shapes.Diagnosis:
+async def examine(request: Request) -> installation_shapes.Diagnosis:
     """Examine the installation: whether every promise holds at this moment."""
     diagnosis = await request.engine.doctor.examine()
     checks = tuple(
-        msgspec.convert(check, shapes.Check, from_attributes=True) for check in diagnosis.checks
+        msgspec.convert(check, installation_shapes.Check, from_attributes=True)
+        for check in diagnosis.checks
     )
-    return shapes.Diagnosis(ok=all(check.ok for check in checks), checks=checks)
+    return installation_shapes.Diagnosis(ok=all(check.ok for check in checks), checks=checks)
 
 
 ROUTES = (
@@ -25,6 +26,6 @@ ROUTES = (
         endpoint=examine,
         title="Examine the installation",
         tag="installation",
-        answer=shapes.Diagnosis,
+        answer=installation_shapes.Diagnosis,
     ),
 )

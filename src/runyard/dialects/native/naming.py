@@ -10,7 +10,9 @@ from runyard.model.ids import CompanyId
 from runyard.model.runs import Attempt, Run
 from runyard.model.schedules import Schedule
 from runyard.model.tasks import Task
-from runyard.protocol import shapes
+from runyard.protocol.shapes import runs as run_shapes
+from runyard.protocol.shapes import schedules as schedule_shapes
+from runyard.protocol.shapes import tasks as task_shapes
 from runyard.stores.contract.runs import RunValues
 
 
@@ -20,7 +22,7 @@ async def shown_run(
     *,
     values: RunValues | None = None,
     attempts: Sequence[Attempt] | UnsetType = UNSET,
-) -> shapes.Run:
+) -> run_shapes.Run:
     """A run with the name of its task and the number of its version."""
     task = await engine.directory.task_by_id(run.company_id, run.task_id)
     version = await engine.directory.version(run.version_id)
@@ -30,12 +32,12 @@ async def shown_run(
     )
 
 
-async def shown_task(engine: Engine, task: Task) -> shapes.Task:
+async def shown_task(engine: Engine, task: Task) -> task_shapes.Task:
     """A task with what its current version declares."""
     return wire.task_shape(task, await engine.directory.version(task.version_id))
 
 
-async def shown_schedule(engine: Engine, schedule: Schedule) -> shapes.Schedule:
+async def shown_schedule(engine: Engine, schedule: Schedule) -> schedule_shapes.Schedule:
     """A schedule with the name of its task."""
     task = await engine.directory.task_by_id(schedule.company_id, schedule.task_id)
     return wire.schedule_shape(schedule, task)

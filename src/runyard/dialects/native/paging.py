@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from runyard.model.errors import InputRefused
-from runyard.protocol.shapes import PageQuery
+from runyard.protocol.shapes.parts import PageQuery
 from runyard.stores.contract.listing import Position
 from runyard.web.requests import refused
 

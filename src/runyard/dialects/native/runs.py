@@ -15,7 +15,9 @@ from runyard.model.ids import RunId, ScheduleId, WorkerId
 from runyard.model.logs import LogLevel
 from runyard.model.runs import Run
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import files as file_shapes
+from runyard.protocol.shapes import logs as log_shapes
+from runyard.protocol.shapes import runs as run_shapes
 from runyard.stores.contract.listing import RunFilter
 from runyard.web.authentication import authenticate
 from runyard.web.events import EVENT_STREAM
@@ -28,7 +30,7 @@ _MOST_VALUES = 16 * 1024 * 1024
 """Bytes of values after which a page ends early: a page must fit into memory."""
 
 
-async def list_runs(request: Request) -> shapes.RunPage:
+async def list_runs(request: Request) -> run_shapes.RunPage:
     """List runs, newest first; those that ended last first where `finished_from` or
     `finished_before` is given.
 
@@ -36,7 +38,7 @@ async def list_runs(request: Request) -> shapes.RunPage:
     With `values` a page may end before its limit when the values are large; under several conditions
     when few runs fit among very many. Go by `next`, not by the number of items.
     """
-    query = request.query(shapes.RunQuery)
+    query = request.query(run_shapes.RunQuery)
     engine, company = request.engine, request.company
     wanted = await _filter(request, query)
     page = await engine.runs.page(company, wanted, position_from(query.cursor), query.limit)
@@ -47,7 +49,7 @@ async def list_runs(request: Request) -> shapes.RunPage:
     following = page.next
     if len(items) < len(page.runs):
         following = wanted.position_of(page.runs[len(items) - 1])
-    return shapes.RunPage(
+    return run_shapes.RunPage(
         items=tuple(items),
         next=cursor_from(following),
         total=page.total,
@@ -55,9 +57,9 @@ async def list_runs(request: Request) -> shapes.RunPage:
     )
 
 
-async def _with_values(request: Request, runs: Sequence[Run]) -> list[shapes.Run]:
+async def _with_values(request: Request, runs: Sequence[Run]) -> list[run_shapes.Run]:
     """These runs with their values, or the first of them when all would be too much at once."""
-    items: list[shapes.Run] = []
+    items: list[run_shapes.Run] = []
     size = 0
     for at in range(0, len(runs), _VALUES_AT_ONCE):
         some = runs[at : at + _VALUES_AT_ONCE]
@@ -69,7 +71,7 @@ async def _with_values(request: Request, runs: Sequence[Run]) -> list[shapes.Run
     return items
 
 
-async def _filter(request: Request, query: shapes.RunQuery) -> RunFilter:
+async def _filter(request: Request, query: run_shapes.RunQuery) -> RunFilter:
     task = None
     if query.task is not None:
         task = (await request.engine.tasks.load(request.company, query.task)).id
@@ -88,14 +90,14 @@ async def _filter(request: Request, query: shapes.RunQuery) -> RunFilter:
     )
 
 
-async def show_run(request: Request) -> shapes.Run:
+async def show_run(request: Request) -> run_shapes.Run:
     """Show a run with its input, outputs, error and attempts."""
     return await _detailed(request, await _run(request))
 
 
-async def wait_for_run(request: Request) -> shapes.Run:
+async def wait_for_run(request: Request) -> run_shapes.Run:
     """Wait until a run has ended, or for so long, and show it as it is then."""
-    query = request.query(shapes.WaitQuery)
+    query = request.query(run_shapes.WaitQuery)
     patience = timedelta(seconds=query.timeout)
     run = await request.engine.runs.wait(request.company, request.params["run"], patience)
     # The token may have been revoked meanwhile.
@@ -104,7 +106,7 @@ async def wait_for_run(request: Request) -> shapes.Run:
     return await _detailed(request, run)
 
 
-async def cancel_run(request: Request) -> shapes.Run:
+async def cancel_run(request: Request) -> run_shapes.Run:
     """End a run, whatever its state. Once that is answered it never starts, or is dead."""
     run = await request.engine.runs.cancel(request.company, request.params["run"])
     return await shown_run(request.engine, run)
@@ -118,26 +120,26 @@ async def kill_run(request: Request) -> Response:
     """
     report = await request.engine.runs.kill(request.company, request.params["run"])
     run = await shown_run(request.engine, await _run(request))
-    killed = shapes.KilledRun(confirmed=not report.unconfirmed, run=run)
+    killed = run_shapes.KilledRun(confirmed=not report.unconfirmed, run=run)
     return Response(ENCODER.encode(killed), status=200 if killed.confirmed else 202)
 
 
-async def park_run(request: Request) -> shapes.Run:
+async def park_run(request: Request) -> run_shapes.Run:
     """Hold a run aside that has not begun."""
     run = await request.engine.runs.park(request.company, request.params["run"])
     return await shown_run(request.engine, run)
 
 
-async def release_run(request: Request) -> shapes.Run:
+async def release_run(request: Request) -> run_shapes.Run:
     """Let a parked run into the queue."""
     run = await request.engine.runs.release(request.company, request.params["run"])
     return await shown_run(request.engine, run)
 
 
-async def restart_run(request: Request) -> shapes.Run:
+async def restart_run(request: Request) -> run_shapes.Run:
     """Start an ended run again, as a new run with the same input."""
     request.house.refuse_while_stopping()
-    how = await request.json_or(shapes.Restart())
+    how = await request.json_or(run_shapes.Restart())
     run = await request.engine.runs.restart(
         request.company,
         request.params["run"],
@@ -146,9 +148,9 @@ async def restart_run(request: Request) -> shapes.Run:
     return await shown_run(request.engine, run)
 
 
-async def read_logs(request: Request) -> shapes.LogPage:
+async def read_logs(request: Request) -> log_shapes.LogPage:
     """Read a run's log lines in order."""
-    query = request.query(shapes.LogQuery)
+    query = request.query(log_shapes.LogQuery)
     run = await _run(request)
     page = await request.engine.logs.read(
         request.company.id,
@@ -158,35 +160,35 @@ async def read_logs(request: Request) -> shapes.LogPage:
         query.limit,
     )
     last = page.lines[-1].number if page.lines else query.after
-    return shapes.LogPage(
+    return log_shapes.LogPage(
         lines=tuple(wire.line_shape(line) for line in page.lines),
         next_after=last,
         dropped=page.dropped,
     )
 
 
-async def tell_run(request: Request) -> shapes.RunHistory:
+async def tell_run(request: Request) -> run_shapes.RunHistory:
     """Tell what happened to a run, moment by moment."""
     story = await request.engine.history.tell(request.company, await _run(request))
-    return msgspec.convert(story, shapes.RunHistory, from_attributes=True)
+    return msgspec.convert(story, run_shapes.RunHistory, from_attributes=True)
 
 
-async def explain_run(request: Request) -> shapes.Explanation:
+async def explain_run(request: Request) -> run_shapes.Explanation:
     """Say why a run is not running, in the order in which the dispatcher asks."""
     run = await _run(request)
     reasons = await request.engine.explain.why(request.company, run)
-    return shapes.Explanation(
+    return run_shapes.Explanation(
         run_id=run.id,
         state=run.state,
-        reasons=tuple(msgspec.convert(r, shapes.Reason, from_attributes=True) for r in reasons),
+        reasons=tuple(msgspec.convert(r, run_shapes.Reason, from_attributes=True) for r in reasons),
     )
 
 
-async def list_run_files(request: Request) -> shapes.FilePage:
+async def list_run_files(request: Request) -> file_shapes.FilePage:
     """List the files that a run returned, in order."""
     run = await _run(request)
     files = await request.engine.files.of_run(request.company.id, run.id)
-    return shapes.FilePage(
+    return file_shapes.FilePage(
         items=tuple(wire.file_shape(file) for file in files),
         next=None,
         total=len(files),
@@ -198,7 +200,7 @@ async def _run(request: Request) -> Run:
     return await request.engine.runs.load(request.company, request.params["run"])
 
 
-async def _detailed(request: Request, run: Run) -> shapes.Run:
+async def _detailed(request: Request, run: Run) -> run_shapes.Run:
     engine, company = request.engine, request.company
     values = await engine.runs.values(company, run.id)
     attempts = await engine.runs.attempts(company, run.id)
@@ -217,9 +219,9 @@ ROUTES = (
         permission=Permission.OPERATE,
         hot=start_runs,
         tag="runs",
-        bodies=(shapes.NewRun, shapes.NewRuns),
+        bodies=(run_shapes.NewRun, run_shapes.NewRuns),
         headers=_KEY,
-        answers=(shapes.StartedRun, shapes.StartedRuns),
+        answers=(run_shapes.StartedRun, run_shapes.StartedRuns),
         status=201,
     ),
     Route(
@@ -228,8 +230,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_runs,
         tag="runs",
-        query=shapes.RunQuery,
-        answer=shapes.RunPage,
+        query=run_shapes.RunQuery,
+        answer=run_shapes.RunPage,
     ),
     Route(
         method="GET",
@@ -237,7 +239,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_run,
         tag="runs",
-        answer=shapes.Run,
+        answer=run_shapes.Run,
     ),
     Route(
         method="GET",
@@ -245,8 +247,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=wait_for_run,
         tag="runs",
-        query=shapes.WaitQuery,
-        answer=shapes.Run,
+        query=run_shapes.WaitQuery,
+        answer=run_shapes.Run,
     ),
     Route(
         method="POST",
@@ -254,7 +256,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=cancel_run,
         tag="runs",
-        answer=shapes.Run,
+        answer=run_shapes.Run,
     ),
     Route(
         method="POST",
@@ -262,7 +264,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=kill_run,
         tag="runs",
-        answer=shapes.KilledRun,
+        answer=run_shapes.KilledRun,
         statuses=(202,),
     ),
     Route(
@@ -271,7 +273,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=park_run,
         tag="runs",
-        answer=shapes.Run,
+        answer=run_shapes.Run,
     ),
     Route(
         method="POST",
@@ -279,7 +281,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=release_run,
         tag="runs",
-        answer=shapes.Run,
+        answer=run_shapes.Run,
     ),
     Route(
         method="POST",
@@ -287,9 +289,9 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=restart_run,
         tag="runs",
-        body=shapes.Restart,
+        body=run_shapes.Restart,
         is_body_optional=True,
-        answer=shapes.Run,
+        answer=run_shapes.Run,
         status=201,
     ),
     Route(
@@ -298,8 +300,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=read_logs,
         tag="runs",
-        query=shapes.LogQuery,
-        answer=shapes.LogPage,
+        query=log_shapes.LogQuery,
+        answer=log_shapes.LogPage,
     ),
     Route(
         method="GET",
@@ -308,7 +310,7 @@ ROUTES = (
         endpoint=tell_run,
         title="Tell a run's history",
         tag="runs",
-        answer=shapes.RunHistory,
+        answer=run_shapes.RunHistory,
     ),
     Route(
         method="GET",
@@ -316,7 +318,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=explain_run,
         tag="runs",
-        answer=shapes.Explanation,
+        answer=run_shapes.Explanation,
     ),
     Route(
         method="GET",
@@ -324,7 +326,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_run_files,
         tag="files",
-        answer=shapes.FilePage,
+        answer=file_shapes.FilePage,
     ),
     Route(
         method="GET",

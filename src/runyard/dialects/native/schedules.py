@@ -6,7 +6,7 @@ from runyard.dialects.native.naming import shown_schedule
 from runyard.dialects.native.paging import part_of
 from runyard.model.schedules import Schedule
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import schedules as schedule_shapes
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route
@@ -14,20 +14,20 @@ from runyard.web.routing import Route
 _UPCOMING = 5
 
 
-async def list_schedules(request: Request) -> shapes.SchedulePage:
+async def list_schedules(request: Request) -> schedule_shapes.SchedulePage:
     """List the schedules of a company, or of one of its tasks, by name."""
-    query = request.query(shapes.ScheduleQuery)
+    query = request.query(schedule_shapes.ScheduleQuery)
     schedules = await request.engine.schedules.list(request.company, query.task)
     part, following = part_of(schedules, query, lambda schedule: schedule.id)
     items = [await shown_schedule(request.engine, schedule) for schedule in part]
-    return shapes.SchedulePage(
+    return schedule_shapes.SchedulePage(
         items=tuple(items), next=following, total=len(schedules), total_is_exact=True
     )
 
 
-async def create_schedule(request: Request) -> shapes.Schedule:
+async def create_schedule(request: Request) -> schedule_shapes.Schedule:
     """Create a schedule by exactly one of cron, interval and instant."""
-    wanted = await request.json(shapes.NewSchedule)
+    wanted = await request.json(schedule_shapes.NewSchedule)
     schedule = await request.engine.schedules.create(
         request.company,
         wanted.task,
@@ -42,16 +42,16 @@ async def create_schedule(request: Request) -> shapes.Schedule:
     return await _with_upcoming(request, schedule)
 
 
-async def show_schedule(request: Request) -> shapes.Schedule:
+async def show_schedule(request: Request) -> schedule_shapes.Schedule:
     """Show a schedule with its next fire times."""
     ref = request.params["schedule"]
     schedule = await request.engine.schedules.load(request.company, ref)
     return await _with_upcoming(request, schedule)
 
 
-async def change_schedule(request: Request) -> shapes.Schedule:
+async def change_schedule(request: Request) -> schedule_shapes.Schedule:
     """Switch a schedule on or off."""
-    change = await request.json(shapes.ScheduleChange)
+    change = await request.json(schedule_shapes.ScheduleChange)
     ref = request.params["schedule"]
     schedule = await request.engine.schedules.set_enabled(
         request.company, ref, enabled=change.enabled
@@ -65,7 +65,7 @@ async def delete_schedule(request: Request) -> Response:
     return Response(status=204)
 
 
-async def _with_upcoming(request: Request, schedule: Schedule) -> shapes.Schedule:
+async def _with_upcoming(request: Request, schedule: Schedule) -> schedule_shapes.Schedule:
     shown = await shown_schedule(request.engine, schedule)
     upcoming = tuple(request.engine.schedules.upcoming(schedule, _UPCOMING))
     return structs.replace(shown, upcoming=upcoming)
@@ -81,8 +81,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_schedules,
         tag="schedules",
-        query=shapes.ScheduleQuery,
-        answer=shapes.SchedulePage,
+        query=schedule_shapes.ScheduleQuery,
+        answer=schedule_shapes.SchedulePage,
     ),
     Route(
         method="POST",
@@ -90,8 +90,8 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=create_schedule,
         tag="schedules",
-        body=shapes.NewSchedule,
-        answer=shapes.Schedule,
+        body=schedule_shapes.NewSchedule,
+        answer=schedule_shapes.Schedule,
         status=201,
     ),
     Route(
@@ -100,7 +100,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_schedule,
         tag="schedules",
-        answer=shapes.Schedule,
+        answer=schedule_shapes.Schedule,
     ),
     Route(
         method="PATCH",
@@ -108,8 +108,8 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=change_schedule,
         tag="schedules",
-        body=shapes.ScheduleChange,
-        answer=shapes.Schedule,
+        body=schedule_shapes.ScheduleChange,
+        answer=schedule_shapes.Schedule,
     ),
     Route(
         method="DELETE",

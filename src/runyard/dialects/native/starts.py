@@ -16,7 +16,7 @@ from runyard.engine.starts import StartedRun as EngineStartedRun
 from runyard.model.errors import Overloaded
 from runyard.model.ids import ActorId
 from runyard.model.tokens import Permission, TokenKind
-from runyard.protocol.shapes import MOST_RUNS_A_START, NewRun, NewRuns
+from runyard.protocol.shapes.runs import MOST_RUNS_A_START, NewRun, NewRuns
 from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
 from runyard.web.authentication import authenticate

@@ -21,7 +21,7 @@ from runyard.model.companies import Company
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel, LogLine
 from runyard.model.runs import Run
-from runyard.protocol import shapes
+from runyard.protocol.shapes import events as event_shapes
 from runyard.web.authentication import authenticate
 from runyard.web.events import EventStream, ServerSentEvent
 from runyard.web.requests import Request
@@ -140,7 +140,7 @@ async def _company_events(request: Request, life: str, after: int | None) -> Eve
                     return
 
 
-_RESYNC = ServerSentEvent("resync", shapes.Resync())
+_RESYNC = ServerSentEvent("resync", event_shapes.Resync())
 
 
 async def _next(follower: Follower, look: timedelta | None) -> Event | None:
@@ -154,12 +154,14 @@ async def _next(follower: Follower, look: timedelta | None) -> Event | None:
         return None
 
 
-def _lines_shape(run_id: RunId, lines: list[LogLine]) -> shapes.RunLines:
-    return shapes.RunLines(run_id=run_id, lines=tuple(wire.line_shape(line) for line in lines))
+def _lines_shape(run_id: RunId, lines: list[LogLine]) -> event_shapes.RunLines:
+    return event_shapes.RunLines(
+        run_id=run_id, lines=tuple(wire.line_shape(line) for line in lines)
+    )
 
 
-def _progress_shape(event: Progressed) -> shapes.RunProgressed:
-    return shapes.RunProgressed(run_id=event.run_id, done=event.done, total=event.total)
+def _progress_shape(event: Progressed) -> event_shapes.RunProgressed:
+    return event_shapes.RunProgressed(run_id=event.run_id, done=event.done, total=event.total)
 
 
 def _last_id(request: Request) -> str:

@@ -6,7 +6,7 @@ from runyard.dialects.native.paging import part_of
 from runyard.engine.systems import SystemChange
 from runyard.model.systems import System
 from runyard.model.tokens import Permission
-from runyard.protocol import system_shapes
+from runyard.protocol.shapes import systems as system_shapes
 from runyard.web.permissions import demand_to_open
 from runyard.web.requests import Request
 from runyard.web.responses import Response

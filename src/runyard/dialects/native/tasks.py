@@ -11,7 +11,9 @@ from runyard.engine.steering import KillReport
 from runyard.model.errors import RunyardError
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
-from runyard.protocol import shapes
+from runyard.protocol.shapes import bundles as bundle_shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import tasks as task_shapes
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.events import EVENT_STREAM, EventStream, ServerSentEvent
 from runyard.web.problems import problem_from
@@ -22,30 +24,30 @@ from runyard.web.routing import Route
 ZIP = "application/zip"
 
 
-async def list_tasks(request: Request) -> shapes.TaskPage:
+async def list_tasks(request: Request) -> task_shapes.TaskPage:
     """List the tasks of a company by path and name."""
-    query = request.query(shapes.TaskQuery)
+    query = request.query(task_shapes.TaskQuery)
     tasks = await request.engine.tasks.list(request.company, include_withdrawn=query.withdrawn)
     part, following = part_of(tasks, query, lambda task: task.id)
     items = [await shown_task(request.engine, task) for task in part]
-    return shapes.TaskPage(
+    return task_shapes.TaskPage(
         items=tuple(items), next=following, total=len(tasks), total_is_exact=True
     )
 
 
-async def show_task(request: Request) -> shapes.Task:
+async def show_task(request: Request) -> task_shapes.Task:
     """Show a task: what it takes, what it returns, how it is executed."""
     return await shown_task(request.engine, await _task(request))
 
 
-async def list_versions(request: Request) -> shapes.VersionPage:
+async def list_versions(request: Request) -> task_shapes.VersionPage:
     """List the versions of a task, newest first."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     versions = await request.engine.tasks.versions(request.company, await _task(request))
     part, following = part_of(versions, query, lambda version: version.id)
     name = request.engine.actors.name
     items = [wire.version_shape(version, await name(version.deployed_by)) for version in part]
-    return shapes.VersionPage(
+    return task_shapes.VersionPage(
         items=tuple(items),
         next=following,
         total=len(versions),
@@ -53,26 +55,26 @@ async def list_versions(request: Request) -> shapes.VersionPage:
     )
 
 
-async def set_task_runnable(request: Request) -> shapes.Task:
+async def set_task_runnable(request: Request) -> task_shapes.Task:
     """Let runs of a task start, or hold them back. Once that is answered none of them starts."""
-    wanted = await request.json(shapes.Runnable)
+    wanted = await request.json(task_shapes.Runnable)
     ref = request.params["task"]
     task = await request.engine.tasks.set_runnable(request.company, ref, runnable=wanted.runnable)
     return await shown_task(request.engine, task)
 
 
-async def kill_task(request: Request) -> shapes.KillReport:
+async def kill_task(request: Request) -> task_shapes.KillReport:
     """End a task's running runs. No code of those reported as killed executes any more."""
     return kill_shape(await request.engine.tasks.kill(request.company, request.params["task"]))
 
 
-async def clean_task(request: Request) -> shapes.CleanReport:
+async def clean_task(request: Request) -> task_shapes.CleanReport:
     """Cancel a task's queued runs that have never begun."""
     cleaned = await request.engine.tasks.clean(request.company, request.params["task"])
-    return shapes.CleanReport(cancelled=len(cleaned))
+    return task_shapes.CleanReport(cancelled=len(cleaned))
 
 
-async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
+async def deploy_bundle(request: Request) -> bundle_shapes.DeployReport | Response:
     """Deploy a bundle: a zip archive of task code.
 
     A worker looks into it; versions are created for tasks that changed, or nothing at all. With
@@ -80,7 +82,7 @@ async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
     `report` or `problem` at its end.
     """
     request.house.refuse_while_stopping()
-    query = request.query(shapes.DeployQuery)
+    query = request.query(bundle_shapes.DeployQuery)
     if request.media_type != ZIP:
         raise MediaTypeRefused(f"send {ZIP}")
     refuse_announced(request.headers, request.house.limits.bundle)
@@ -97,7 +99,7 @@ async def deploy_bundle(request: Request) -> shapes.DeployReport | Response:
 
 
 async def _deploy_events(
-    request: Request, query: shapes.DeployQuery
+    request: Request, query: bundle_shapes.DeployQuery
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """The lines of a deploy as they come, then its report or its problem."""
     events: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()
@@ -111,7 +113,7 @@ async def _deploy_events(
                 take_over=query.take_over,
                 by=request.actor,
                 on_line=lambda text: events.put_nowait(
-                    ServerSentEvent("line", shapes.DeployLine(text=text))
+                    ServerSentEvent("line", bundle_shapes.DeployLine(text=text))
                 ),
             )
             events.put_nowait(ServerSentEvent("report", await _shown_report(request, report)))
@@ -129,21 +131,21 @@ async def _deploy_events(
             deploying.cancel()
 
 
-async def _shown_report(request: Request, report: DeployReport) -> shapes.DeployReport:
+async def _shown_report(request: Request, report: DeployReport) -> bundle_shapes.DeployReport:
     tasks = [
-        shapes.DeployedTask(
+        bundle_shapes.DeployedTask(
             change=str(deployed.change), task=await shown_task(request.engine, deployed.task)
         )
         for deployed in report.tasks
     ]
-    return shapes.DeployReport(
+    return bundle_shapes.DeployReport(
         bundle=report.bundle_name, bundle_digest=report.bundle_digest, tasks=tuple(tasks)
     )
 
 
-def kill_shape(report: KillReport) -> shapes.KillReport:
+def kill_shape(report: KillReport) -> task_shapes.KillReport:
     """What became of a kill."""
-    return shapes.KillReport(
+    return task_shapes.KillReport(
         killed=report.killed, unconfirmed=report.unconfirmed, confirmed=not report.unconfirmed
     )
 
@@ -159,8 +161,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_tasks,
         tag="tasks",
-        query=shapes.TaskQuery,
-        answer=shapes.TaskPage,
+        query=task_shapes.TaskQuery,
+        answer=task_shapes.TaskPage,
     ),
     Route(
         method="GET",
@@ -168,7 +170,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_task,
         tag="tasks",
-        answer=shapes.Task,
+        answer=task_shapes.Task,
     ),
     Route(
         method="GET",
@@ -176,8 +178,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_versions,
         tag="tasks",
-        query=shapes.PageQuery,
-        answer=shapes.VersionPage,
+        query=parts.PageQuery,
+        answer=task_shapes.VersionPage,
     ),
     Route(
         method="PUT",
@@ -185,8 +187,8 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=set_task_runnable,
         tag="tasks",
-        body=shapes.Runnable,
-        answer=shapes.Task,
+        body=task_shapes.Runnable,
+        answer=task_shapes.Task,
     ),
     Route(
         method="POST",
@@ -194,7 +196,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=kill_task,
         tag="tasks",
-        answer=shapes.KillReport,
+        answer=task_shapes.KillReport,
     ),
     Route(
         method="POST",
@@ -202,7 +204,7 @@ ROUTES = (
         permission=Permission.OPERATE,
         endpoint=clean_task,
         tag="tasks",
-        answer=shapes.CleanReport,
+        answer=task_shapes.CleanReport,
     ),
     Route(
         method="POST",
@@ -210,9 +212,9 @@ ROUTES = (
         permission=Permission.DEPLOY,
         endpoint=deploy_bundle,
         tag="tasks",
-        query=shapes.DeployQuery,
+        query=bundle_shapes.DeployQuery,
         media=(ZIP,),
-        answer=shapes.DeployReport,
+        answer=bundle_shapes.DeployReport,
         status=201,
         statuses=(200,),
         answer_media=EVENT_STREAM,

@@ -10,7 +10,8 @@ from runyard.engine.users import NewSetupLink
 from runyard.model.companies import Company
 from runyard.model.tokens import Permission
 from runyard.model.users import Grant, User
-from runyard.protocol import shapes, user_shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import users as user_shapes
 from runyard.web.addresses import setup_url
 from runyard.web.requests import Request, refused
 from runyard.web.responses import Response
@@ -19,7 +20,7 @@ from runyard.web.routing import Route
 
 async def list_users(request: Request) -> user_shapes.UserPage:
     """List the users by email."""
-    query = request.query(shapes.PageQuery)
+    query = request.query(parts.PageQuery)
     users = await request.engine.users.list()
     part, following = part_of(users, query, lambda user: user.id)
     return user_shapes.UserPage(
@@ -149,7 +150,7 @@ ROUTES = (
         permission=Permission.INSTALL,
         endpoint=list_users,
         tag="users",
-        query=shapes.PageQuery,
+        query=parts.PageQuery,
         answer=user_shapes.UserPage,
     ),
     Route(

@@ -17,20 +17,28 @@ from runyard.model.tasks import Declaration, Task, Version
 from runyard.model.tokens import Token
 from runyard.model.types import Field
 from runyard.model.users import User
-from runyard.protocol import shapes, user_shapes
+from runyard.protocol.shapes import companies as company_shapes
+from runyard.protocol.shapes import files as file_shapes
+from runyard.protocol.shapes import logs as log_shapes
+from runyard.protocol.shapes import runs as run_shapes
+from runyard.protocol.shapes import schedules as schedule_shapes
+from runyard.protocol.shapes import tasks as task_shapes
+from runyard.protocol.shapes import tokens as token_shapes
+from runyard.protocol.shapes import users as user_shapes
+from runyard.protocol.shapes import workers as worker_shapes
 from runyard.stores.contract.runs import RunValues
 
 NULL = Raw(b"null")
 
 
-def company_shape(company: Company) -> shapes.Company:
+def company_shape(company: Company) -> company_shapes.Company:
     """A company."""
-    return msgspec.convert(company, shapes.Company, from_attributes=True)
+    return msgspec.convert(company, company_shapes.Company, from_attributes=True)
 
 
-def token_shape(token: Token, company: str | None) -> shapes.Token:
+def token_shape(token: Token, company: str | None) -> token_shapes.Token:
     """A token, whose company has this slug."""
-    return shapes.Token(
+    return token_shapes.Token(
         id=token.id,
         kind=token.kind,
         company=company,
@@ -45,14 +53,14 @@ def token_shape(token: Token, company: str | None) -> shapes.Token:
     )
 
 
-def created_token_shape(token: shapes.Token, secret: str) -> shapes.CreatedToken:
+def created_token_shape(token: token_shapes.Token, secret: str) -> token_shapes.CreatedToken:
     """A new token with its secret."""
-    return shapes.CreatedToken(secret=secret, **msgspec.structs.asdict(token))
+    return token_shapes.CreatedToken(secret=secret, **msgspec.structs.asdict(token))
 
 
-def field_shape(field: Field) -> shapes.TaskField:
+def field_shape(field: Field) -> task_shapes.TaskField:
     """An input or output."""
-    return shapes.TaskField(
+    return task_shapes.TaskField(
         name=field.name,
         title=field.title or field.name,
         help=field.help,
@@ -62,10 +70,10 @@ def field_shape(field: Field) -> shapes.TaskField:
     )
 
 
-def task_shape(task: Task, version: Version) -> shapes.Task:
+def task_shape(task: Task, version: Version) -> task_shapes.Task:
     """A task with its current version."""
     declaration = version.declaration
-    return shapes.Task(
+    return task_shapes.Task(
         id=task.id,
         uuid=task.uuid,
         public_id=task.public_id,
@@ -85,10 +93,10 @@ def task_shape(task: Task, version: Version) -> shapes.Task:
     )
 
 
-def version_shape(version: Version, deployed_by: str | None) -> shapes.Version:
+def version_shape(version: Version, deployed_by: str | None) -> task_shapes.Version:
     """A version; `deployed_by` names who made it."""
     declaration: Declaration = version.declaration
-    return shapes.Version(
+    return task_shapes.Version(
         id=version.id,
         number=version.number,
         bundle_digest=version.bundle_digest,
@@ -101,7 +109,7 @@ def version_shape(version: Version, deployed_by: str | None) -> shapes.Version:
     )
 
 
-def _fields(fields: Sequence[Field]) -> tuple[shapes.TaskField, ...]:
+def _fields(fields: Sequence[Field]) -> tuple[task_shapes.TaskField, ...]:
     return tuple(field_shape(field) for field in fields)
 
 
@@ -113,12 +121,12 @@ def run_shape(
     started_by: str | None = None,
     values: RunValues | None = None,
     attempts: Sequence[Attempt] | UnsetType = UNSET,
-) -> shapes.Run:
+) -> run_shapes.Run:
     """A run of this version of the task; with its values and attempts if they are given."""
-    return shapes.Run(
+    return run_shapes.Run(
         id=run.id,
         public_id=encode_public_id(run.public_id),
-        task=shapes.TaskName(id=task.id, name=task.name),
+        task=task_shapes.TaskName(id=task.id, name=task.name),
         version=version.number,
         state=run.state,
         cause=run.cause,
@@ -145,8 +153,8 @@ def run_shape(
 
 
 def with_ends(
-    run: shapes.Run, outputs: Raw | UnsetType, error: shapes.RunError | None
-) -> shapes.Run:
+    run: run_shapes.Run, outputs: Raw | UnsetType, error: run_shapes.RunError | None
+) -> run_shapes.Run:
     """The same run with what came out of it."""
     return msgspec.structs.replace(run, outputs=outputs, error=error)
 
@@ -155,22 +163,22 @@ def _raw_or_null(value: bytes | None) -> Raw:
     return NULL if value is None else Raw(value)
 
 
-def _progress(run: Run) -> shapes.RunProgress | None:
+def _progress(run: Run) -> run_shapes.RunProgress | None:
     if run.progress_done is None:
         return None
-    return shapes.RunProgress(done=run.progress_done, total=run.progress_total)
+    return run_shapes.RunProgress(done=run.progress_done, total=run.progress_total)
 
 
-def error_shape(error: RunError | None) -> shapes.RunError | None:
+def error_shape(error: RunError | None) -> run_shapes.RunError | None:
     """Why a run failed."""
     if error is None:
         return None
-    return shapes.RunError(kind=error.kind, message=error.message, traceback=error.traceback)
+    return run_shapes.RunError(kind=error.kind, message=error.message, traceback=error.traceback)
 
 
-def attempt_shape(attempt: Attempt) -> shapes.Attempt:
+def attempt_shape(attempt: Attempt) -> run_shapes.Attempt:
     """One try."""
-    return shapes.Attempt(
+    return run_shapes.Attempt(
         number=attempt.number,
         worker_id=attempt.worker_id,
         begun_at=attempt.begun_at,
@@ -180,9 +188,9 @@ def attempt_shape(attempt: Attempt) -> shapes.Attempt:
     )
 
 
-def line_shape(line: LogLine) -> shapes.LogLine:
+def line_shape(line: LogLine) -> log_shapes.LogLine:
     """A log line."""
-    return shapes.LogLine(
+    return log_shapes.LogLine(
         number=line.number,
         at=line.at,
         level=line.level.word,
@@ -191,19 +199,19 @@ def line_shape(line: LogLine) -> shapes.LogLine:
     )
 
 
-def file_shape(file: StoredFile) -> shapes.File:
+def file_shape(file: StoredFile) -> file_shapes.File:
     """A stored file."""
-    return msgspec.convert(file, shapes.File, from_attributes=True)
+    return msgspec.convert(file, file_shapes.File, from_attributes=True)
 
 
 def schedule_shape(
     schedule: Schedule, task: Task, upcoming: tuple[datetime, ...] | UnsetType = UNSET
-) -> shapes.Schedule:
+) -> schedule_shapes.Schedule:
     """A schedule of this task."""
-    return shapes.Schedule(
+    return schedule_shapes.Schedule(
         id=schedule.id,
         name=schedule.name,
-        task=shapes.TaskName(id=task.id, name=task.name),
+        task=task_shapes.TaskName(id=task.id, name=task.name),
         kind=schedule.kind,
         cron=schedule.cron,
         time_zone=schedule.time_zone,
@@ -218,10 +226,10 @@ def schedule_shape(
     )
 
 
-def worker_shape(view: WorkerView, company: str | None, *, is_own: bool) -> shapes.Worker:
+def worker_shape(view: WorkerView, company: str | None, *, is_own: bool) -> worker_shapes.Worker:
     """A worker, whose company has this slug; where it stands is for its own people."""
     worker = view.worker
-    return shapes.Worker(
+    return worker_shapes.Worker(
         id=worker.id,
         company=company,
         name=worker.name,

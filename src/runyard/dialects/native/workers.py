@@ -13,62 +13,63 @@ from runyard.engine.workers import WorkerView
 from runyard.model.errors import Forbidden, WorkerNotFound
 from runyard.model.tokens import Permission
 from runyard.model.workers import Worker
-from runyard.protocol import shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import workers as worker_shapes
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route
 
 
-async def list_workers(request: Request) -> shapes.WorkerPage:
+async def list_workers(request: Request) -> worker_shapes.WorkerPage:
     """List the workers; a token of a company sees those that serve it."""
     engine, own = request.engine, request.token.company_id
     company = None if own is None else await engine.companies.load_by_id(own)
     return await _page(request, await engine.workers.list(company))
 
 
-async def list_company_workers(request: Request) -> shapes.WorkerPage:
+async def list_company_workers(request: Request) -> worker_shapes.WorkerPage:
     """List the workers that serve a company: its own, and those that serve all."""
     return await _page(request, await request.engine.workers.list(request.company))
 
 
-async def show_worker(request: Request) -> shapes.Worker:
+async def show_worker(request: Request) -> worker_shapes.Worker:
     """Show a worker."""
     worker = await request.engine.workers.load(None, request.params["worker"])
     return await _shown(request, worker)
 
 
-async def show_company_worker(request: Request) -> shapes.Worker:
+async def show_company_worker(request: Request) -> worker_shapes.Worker:
     """Show a worker that serves a company."""
     found = await request.engine.workers.load_serving(request.company.id, request.params["worker"])
     return await _shown(request, found)
 
 
-async def allow_worker(request: Request) -> shapes.Worker:
+async def allow_worker(request: Request) -> worker_shapes.Worker:
     """Let a worker execute runs, from now on. It drains no longer."""
     return await _shown(request, await request.engine.workers.allow(await _any(request)))
 
 
-async def allow_company_worker(request: Request) -> shapes.Worker:
+async def allow_company_worker(request: Request) -> worker_shapes.Worker:
     """Let a worker of a company execute runs, from now on. It drains no longer."""
     return await _shown(request, await request.engine.workers.allow(await _own(request)))
 
 
-async def lock_worker(request: Request) -> shapes.Worker:
+async def lock_worker(request: Request) -> worker_shapes.Worker:
     """Keep a worker out. If it is connected it is sent away, and its runs go to others."""
     return await _shown(request, await request.engine.workers.keep_out(await _any(request)))
 
 
-async def lock_company_worker(request: Request) -> shapes.Worker:
+async def lock_company_worker(request: Request) -> worker_shapes.Worker:
     """Keep a worker of a company out. If it is connected it is sent away, its runs go to others."""
     return await _shown(request, await request.engine.workers.keep_out(await _own(request)))
 
 
-async def drain_worker(request: Request) -> shapes.Worker:
+async def drain_worker(request: Request) -> worker_shapes.Worker:
     """Give a worker no further runs. What has begun there goes on, until it is allowed again."""
     return await _shown(request, await request.engine.workers.drain(await _any(request)))
 
 
-async def drain_company_worker(request: Request) -> shapes.Worker:
+async def drain_company_worker(request: Request) -> worker_shapes.Worker:
     """Give a worker of a company no further runs. What has begun there goes on."""
     return await _shown(request, await request.engine.workers.drain(await _own(request)))
 
@@ -102,20 +103,20 @@ async def _own(request: Request) -> Worker:
         ) from None
 
 
-async def _page(request: Request, views: Sequence[WorkerView]) -> shapes.WorkerPage:
-    query = request.query(shapes.PageQuery)
+async def _page(request: Request, views: Sequence[WorkerView]) -> worker_shapes.WorkerPage:
+    query = request.query(parts.PageQuery)
     part, following = part_of(views, query, lambda view: view.worker.id)
     items = [await _shape(request, view) for view in part]
-    return shapes.WorkerPage(
+    return worker_shapes.WorkerPage(
         items=tuple(items), next=following, total=len(views), total_is_exact=True
     )
 
 
-async def _shown(request: Request, worker: Worker) -> shapes.Worker:
+async def _shown(request: Request, worker: Worker) -> worker_shapes.Worker:
     return await _shape(request, await request.engine.workers.view(worker))
 
 
-async def _shape(request: Request, view: WorkerView) -> shapes.Worker:
+async def _shape(request: Request, view: WorkerView) -> worker_shapes.Worker:
     own = request.token.company_id
     slug = await slug_of(request.engine, view.worker.company_id)
     return wire.worker_shape(view, slug, is_own=own in {None, view.worker.company_id})
@@ -128,8 +129,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_workers,
         tag="workers",
-        query=shapes.PageQuery,
-        answer=shapes.WorkerPage,
+        query=parts.PageQuery,
+        answer=worker_shapes.WorkerPage,
     ),
     Route(
         method="GET",
@@ -137,7 +138,7 @@ ROUTES = (
         permission=Permission.MONITOR,
         endpoint=show_worker,
         tag="workers",
-        answer=shapes.Worker,
+        answer=worker_shapes.Worker,
     ),
     *(
         Route(
@@ -146,7 +147,7 @@ ROUTES = (
             permission=Permission.INSTALL,
             endpoint=endpoint,
             tag="workers",
-            answer=shapes.Worker,
+            answer=worker_shapes.Worker,
         )
         for action, endpoint in (
             ("allow", allow_worker),
@@ -168,8 +169,8 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=list_company_workers,
         tag="workers",
-        query=shapes.PageQuery,
-        answer=shapes.WorkerPage,
+        query=parts.PageQuery,
+        answer=worker_shapes.WorkerPage,
     ),
     Route(
         method="GET",
@@ -177,7 +178,7 @@ ROUTES = (
         permission=Permission.READ,
         endpoint=show_company_worker,
         tag="workers",
-        answer=shapes.Worker,
+        answer=worker_shapes.Worker,
     ),
     *(
         Route(
@@ -186,7 +187,7 @@ ROUTES = (
             permission=Permission.ADMINISTER,
             endpoint=endpoint,
             tag="workers",
-            answer=shapes.Worker,
+            answer=worker_shapes.Worker,
         )
         for action, endpoint in (
             ("allow", allow_company_worker),

@@ -15,11 +15,12 @@ asking again: the second request finds the run of the first. Whatever the server
 as the error of `runyard.model.errors` that the server raised.
 """
 
-from runyard.protocol.shapes import Resync, RunLines, RunProgressed
+from runyard.protocol.shapes.events import Resync, RunLines, RunProgressed
 from runyard.sdk.client.archive import Archive, pack
 from runyard.sdk.client.events import Event, StateChanged
 from runyard.sdk.client.failures import ServerBroken, ServerUnreachable
-from runyard.sdk.client.operations import NewRun, NewSchedule, RunFilter
+from runyard.sdk.client.operations.runs import NewRun, RunFilter
+from runyard.sdk.client.operations.schedules import NewSchedule
 from runyard.sdk.client.sending import AsyncClient, Client
 from runyard.sdk.client.shapes import AllocationChange, CallAnswer, Called, KilledRun, Run, RunPage
 

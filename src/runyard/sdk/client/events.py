@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from runyard.protocol.shapes import Resync, RunLines, RunProgressed
+from runyard.protocol.shapes.events import Resync, RunLines, RunProgressed
 from runyard.sdk.client.requests import Request, ServerEvent, read
 from runyard.sdk.client.shapes import Run
 

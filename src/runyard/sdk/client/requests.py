@@ -5,6 +5,7 @@ returns its result. `operation` makes a method of it: on a `Client` the call ret
 an `AsyncClient` something to await.
 """
 
+import secrets
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import timedelta
 from functools import update_wrapper
@@ -17,6 +18,7 @@ from runyard.sdk.client.failures import ServerBroken
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 JSON = "application/json"
 PATIENCE = timedelta(seconds=60)
 """How long an answer may take unless a request asks for more."""
@@ -129,3 +131,71 @@ def read(body: bytes | str, answer: type[T]) -> T:
 def as_json(value: object) -> bytes:
     """A request body."""
     return msgspec.json.encode(value)
+
+
+def get(path: str, query: Query | None = None) -> Request:
+    """Asks for something."""
+    return Request(method="GET", path=path, query=query or {}, is_repeatable=True)
+
+
+def put(path: str, body: object) -> Request:
+    """Sets something, whatever it was."""
+    return Request(method="PUT", path=path, body=as_json(body), is_repeatable=True)
+
+
+def patch(path: str, body: object) -> Request:
+    """Changes what the body has."""
+    return Request(method="PATCH", path=path, body=as_json(body), is_repeatable=True)
+
+
+def post(path: str, body: object = None) -> Request:
+    """Does something, each time anew."""
+    return Request(method="POST", path=path, body=None if body is None else as_json(body))
+
+
+def delete(path: str) -> Request:
+    """Takes something away."""
+    return Request(method="DELETE", path=path, is_repeatable=True)
+
+
+def keyed_post(path: str, body: object, key: str | None) -> Request:
+    """A start: with its key, asking twice does no more than asking once."""
+    return Request(
+        method="POST",
+        path=path,
+        body=as_json(body),
+        headers={"idempotency-key": key or secrets.token_urlsafe(16)},
+        is_repeatable=True,
+    )
+
+
+class Listed(Protocol[T_co]):
+    """A page of a list."""
+
+    @property
+    def items(self) -> tuple[T_co, ...]: ...
+    @property
+    def next(self) -> str | None: ...
+
+
+def all_pages(request: Request, page: type[Listed[T]]) -> Plan[tuple[T, ...]]:
+    """The items of all pages of a list."""
+    items: list[T] = []
+    cursor: str | None = None
+    while True:
+        query = {**request.query, "limit": "500", "cursor": cursor}
+        part = yield from ask(msgspec.structs.replace(request, query=query), page)
+        items.extend(part.items)
+        cursor = part.next
+        if cursor is None:
+            return tuple(items)
+
+
+def paged(limit: int | None, after: str | None) -> dict[str, str | list[str] | None]:
+    """The query for one page: `after` is the `next` of the page before."""
+    return {"limit": None if limit is None else str(limit), "cursor": after}
+
+
+def without_none(**fields: object) -> dict[str, object]:
+    """A body of what is given."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -6,43 +6,45 @@ from typing import Any
 import msgspec
 
 from runyard.model.states import FINAL_STATES, RunState
-from runyard.protocol import call_shapes, shapes
-from runyard.protocol.audit_shapes import AuditEntry as AuditEntry
-from runyard.protocol.audit_shapes import AuditPage as AuditPage
-from runyard.protocol.call_shapes import Allocation as Allocation
-from runyard.protocol.call_shapes import AllocationChange as AllocationChange
-from runyard.protocol.shapes import Attempt as Attempt
-from runyard.protocol.shapes import Company as Company
-from runyard.protocol.shapes import CreatedToken as CreatedToken
-from runyard.protocol.shapes import DeployReport as DeployReport
-from runyard.protocol.shapes import Diagnosis as Diagnosis
-from runyard.protocol.shapes import File as File
-from runyard.protocol.shapes import KillReport as KillReport
-from runyard.protocol.shapes import LogLine as LogLine
-from runyard.protocol.shapes import LogPage as LogPage
-from runyard.protocol.shapes import Orchestrator as Orchestrator
-from runyard.protocol.shapes import Reason as Reason
-from runyard.protocol.shapes import RemoteControl as RemoteControl
-from runyard.protocol.shapes import Resync as Resync
-from runyard.protocol.shapes import RunError as RunError
-from runyard.protocol.shapes import RunHistory as RunHistory
-from runyard.protocol.shapes import RunLines as RunLines
-from runyard.protocol.shapes import RunProgressed as RunProgressed
-from runyard.protocol.shapes import Schedule as Schedule
-from runyard.protocol.shapes import StartedRun as StartedRun
-from runyard.protocol.shapes import Task as Task
-from runyard.protocol.shapes import TaskField as TaskField
-from runyard.protocol.shapes import Token as Token
-from runyard.protocol.shapes import Version as Version
-from runyard.protocol.shapes import Worker as Worker
-from runyard.protocol.system_shapes import CreatedSystem as CreatedSystem
-from runyard.protocol.system_shapes import System as System
-from runyard.protocol.user_shapes import CreatedUser as CreatedUser
-from runyard.protocol.user_shapes import SetupLink as SetupLink
-from runyard.protocol.user_shapes import User as User
+from runyard.protocol.shapes import calls as call_shapes
+from runyard.protocol.shapes import parts
+from runyard.protocol.shapes import runs as run_shapes
+from runyard.protocol.shapes.audit import AuditEntry as AuditEntry
+from runyard.protocol.shapes.audit import AuditPage as AuditPage
+from runyard.protocol.shapes.bundles import DeployReport as DeployReport
+from runyard.protocol.shapes.calls import Allocation as Allocation
+from runyard.protocol.shapes.calls import AllocationChange as AllocationChange
+from runyard.protocol.shapes.companies import Company as Company
+from runyard.protocol.shapes.companies import Orchestrator as Orchestrator
+from runyard.protocol.shapes.events import Resync as Resync
+from runyard.protocol.shapes.events import RunLines as RunLines
+from runyard.protocol.shapes.events import RunProgressed as RunProgressed
+from runyard.protocol.shapes.files import File as File
+from runyard.protocol.shapes.installation import Diagnosis as Diagnosis
+from runyard.protocol.shapes.logs import LogLine as LogLine
+from runyard.protocol.shapes.logs import LogPage as LogPage
+from runyard.protocol.shapes.runs import Attempt as Attempt
+from runyard.protocol.shapes.runs import Reason as Reason
+from runyard.protocol.shapes.runs import RunError as RunError
+from runyard.protocol.shapes.runs import RunHistory as RunHistory
+from runyard.protocol.shapes.runs import StartedRun as StartedRun
+from runyard.protocol.shapes.schedules import Schedule as Schedule
+from runyard.protocol.shapes.systems import CreatedSystem as CreatedSystem
+from runyard.protocol.shapes.systems import System as System
+from runyard.protocol.shapes.tasks import KillReport as KillReport
+from runyard.protocol.shapes.tasks import Task as Task
+from runyard.protocol.shapes.tasks import TaskField as TaskField
+from runyard.protocol.shapes.tasks import Version as Version
+from runyard.protocol.shapes.tokens import CreatedToken as CreatedToken
+from runyard.protocol.shapes.tokens import RemoteControl as RemoteControl
+from runyard.protocol.shapes.tokens import Token as Token
+from runyard.protocol.shapes.users import CreatedUser as CreatedUser
+from runyard.protocol.shapes.users import SetupLink as SetupLink
+from runyard.protocol.shapes.users import User as User
+from runyard.protocol.shapes.workers import Worker as Worker
 
 
-class Run(shapes.Run, frozen=True, kw_only=True):
+class Run(run_shapes.Run, frozen=True, kw_only=True):
     """One execution of a task. Input, outputs, error and attempts are there on a single run."""
 
     input: Any = None
@@ -69,7 +71,7 @@ class Run(shapes.Run, frozen=True, kw_only=True):
         return self.finished_at - self.started_at
 
 
-class RunPage(shapes.Page, frozen=True, kw_only=True):
+class RunPage(parts.Page, frozen=True, kw_only=True):
     """Runs, newest first."""
 
     items: tuple[Run, ...]

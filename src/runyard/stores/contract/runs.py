@@ -6,15 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from runyard.model.ids import (
-    ActorId,
-    CompanyId,
-    GateId,
-    RunId,
-    ScheduleId,
-    TaskId,
-    VersionId,
-)
+from runyard.model.ids import ActorId, CompanyId, GateId, RunId, ScheduleId, TaskId, VersionId
 from runyard.model.runs import Outcome, Run, RunError
 from runyard.model.states import Cause, RunState, Trigger
 from runyard.stores.contract.callbacks import NewCallback

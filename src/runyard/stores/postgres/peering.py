@@ -17,12 +17,7 @@ from runyard.model.ids import GateId, RunId, SessionId
 from runyard.model.servers import Server
 from runyard.stores.codes import instant, instant_or_none, micros
 from runyard.stores.contract.peering import Answer, Errand, Holding, Verb
-from runyard.stores.postgres.connecting import (
-    FOR_LISTENING,
-    Connector,
-    DatabaseRefused,
-    pause,
-)
+from runyard.stores.postgres.connecting import FOR_LISTENING, Connector, DatabaseRefused, pause
 from runyard.stores.postgres.link import Bound, Link, LinkLost, Prepared, Rows
 from runyard.stores.postgres.statements import Shape
 from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece

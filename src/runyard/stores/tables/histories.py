@@ -4,12 +4,7 @@ from datetime import datetime
 
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.runs import Attempt, Change
-from runyard.stores.codes import (
-    OUTCOMES,
-    STATES,
-    instant,
-    instant_or_none,
-)
+from runyard.stores.codes import OUTCOMES, STATES, instant, instant_or_none
 from runyard.stores.tables.pieces import Database
 from runyard.stores.tables.run_rows import error_from
 

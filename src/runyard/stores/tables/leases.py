@@ -6,10 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from runyard.model.ids import CompanyId, GateId, SessionId
-from runyard.stores.codes import (
-    instant_or_none,
-    micros,
-)
+from runyard.stores.codes import instant_or_none, micros
 from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.leases import Claim, ClaimedRun, LeasedRun
 from runyard.stores.tables.pieces import (

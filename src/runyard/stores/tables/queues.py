@@ -5,16 +5,9 @@ from datetime import datetime
 
 from runyard.model.ids import CompanyId, GateId, RunId
 from runyard.model.states import RunState
-from runyard.stores.codes import (
-    FIRST_FINAL_CODE,
-    STATES,
-    instant_or_none,
-    micros,
-)
+from runyard.stores.codes import FIRST_FINAL_CODE, STATES, instant_or_none, micros
 from runyard.stores.contract.queues import MOST_BEFORE, GateLoad
-from runyard.stores.tables.pieces import (
-    Database,
-)
+from runyard.stores.tables.pieces import Database
 
 
 class QueueTable:

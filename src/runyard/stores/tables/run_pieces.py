@@ -17,12 +17,7 @@ from runyard.stores.codes import (
     micros_or_none,
     state_mask,
 )
-from runyard.stores.contract.runs import (
-    Finish,
-    Move,
-    NewRun,
-    StartKey,
-)
+from runyard.stores.contract.runs import Finish, Move, NewRun, StartKey
 from runyard.stores.tables.at_once import at_once_statements
 from runyard.stores.tables.callbacks import callback_statements
 from runyard.stores.tables.pieces import Piece, Row, Statement, WriteClass, a_piece

@@ -3,13 +3,7 @@
 import msgspec
 
 from runyard.model.runs import Run, RunError
-from runyard.stores.codes import (
-    CAUSES,
-    STATES,
-    TRIGGERS,
-    instant,
-    instant_or_none,
-)
+from runyard.stores.codes import CAUSES, STATES, TRIGGERS, instant, instant_or_none
 from runyard.stores.tables.pieces import Row
 
 

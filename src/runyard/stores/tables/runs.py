@@ -12,9 +12,7 @@ from typing import Any
 
 from runyard.model.ids import CompanyId, GateId, RunId, TaskId
 from runyard.model.runs import Run
-from runyard.stores.codes import (
-    micros,
-)
+from runyard.stores.codes import micros
 from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.listing import Position, RunFilter, RunPage, RunPart
 from runyard.stores.contract.preparations import Prepared

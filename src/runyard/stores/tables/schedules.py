@@ -4,13 +4,7 @@ from datetime import datetime, timedelta
 
 from runyard.model.ids import CompanyId, ScheduleId, TaskId
 from runyard.model.schedules import Schedule, TriggerKind
-from runyard.stores.codes import (
-    duration_micros,
-    instant,
-    instant_or_none,
-    micros,
-    micros_or_none,
-)
+from runyard.stores.codes import duration_micros, instant, instant_or_none, micros, micros_or_none
 from runyard.stores.contract.blobs import Blobs
 from runyard.stores.contract.runs import NewRun
 from runyard.stores.tables.pieces import Database, Row, Statement, WriteClass, a_piece

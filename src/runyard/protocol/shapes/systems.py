@@ -1,4 +1,4 @@
-"""The JSON shapes of the native API that are about systems; the others stand in `shapes`."""
+"""Systems: programs of others that call in by a UUID."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.model.systems import SystemState
-from runyard.protocol.shapes import PRINTABLE, Asked, Name, Page, PageQuery, Shown
+from runyard.protocol.shapes.parts import PRINTABLE, Asked, Name, Page, PageQuery, Shown
 
 # How long it may be is judged by the engine: a shape that refuses shows what it has seen.
 Description = Annotated[str, Meta(pattern=PRINTABLE, extra_json_schema={"maxLength": 2000})]

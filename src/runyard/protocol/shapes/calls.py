@@ -1,4 +1,4 @@
-"""The JSON shapes of allocations and real-time calls in the native API; see `shapes` for the rest."""
+"""Allocations, and the real-time calls through them."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -8,7 +8,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from runyard.model.allocations import LARGEST_LIMIT, Overflow, Recording
 from runyard.model.states import Cause, RunState
-from runyard.protocol.shapes import Asked, Object, Page, RunError, Shown, TaskName
+from runyard.protocol.shapes.parts import Asked, Object, Page, Shown
+from runyard.protocol.shapes.runs import RunError
+from runyard.protocol.shapes.tasks import TaskName
 
 
 class AllocationChange(Asked, frozen=True, kw_only=True):

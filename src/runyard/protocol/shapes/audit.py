@@ -1,8 +1,8 @@
-"""The JSON shapes of the native API that are about the audit log; the others stand in `shapes`."""
+"""The audit log."""
 
 from datetime import datetime
 
-from runyard.protocol.shapes import Page, Shown
+from runyard.protocol.shapes.parts import Page, Shown
 
 
 class AuditEntry(Shown, frozen=True, kw_only=True):

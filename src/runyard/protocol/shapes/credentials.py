@@ -1,11 +1,11 @@
-"""The JSON shapes of the native API that are about API keys and signing keys."""
+"""API keys, and the keys that tokens are signed with."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
 
 from msgspec import Meta
 
-from runyard.protocol.shapes import Asked, Page, Shown
+from runyard.protocol.shapes.parts import Asked, Page, Shown
 
 
 class NewApiKey(Asked, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The JSON shapes of the native API that are about users; the others stand in `shapes`."""
+"""Users, their roles, and links to set a password with."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.model.tokens import Role
-from runyard.protocol.shapes import PRINTABLE, Asked, Name, Page, Shown, Slug
+from runyard.protocol.shapes.parts import PRINTABLE, Asked, Name, Page, Shown, Slug
 
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=PRINTABLE)]
 # Its length is judged by the engine: a shape that refuses shows what it has seen.
