@@ -83,8 +83,12 @@ class Runs:
         return values
 
     async def outputs(self, company: Company, runs: Sequence[RunId]) -> dict[RunId, RunValues]:
-        """The values of several runs."""
-        return await self._store.runs.outputs(company.id, runs)
+        """The values of several runs and calls; those that are not there are absent."""
+        found = await self._store.runs.outputs(company.id, runs)
+        for run in runs:
+            if run not in found and (call := await self._calls.find(company.id, run)) is not None:
+                found[run] = values_of_call(call)
+        return found
 
     async def attempts(self, company: Company, run: RunId) -> list[Attempt]:
         """Its ended attempts."""

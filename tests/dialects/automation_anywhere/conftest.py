@@ -224,3 +224,14 @@ async def room() -> AsyncIterator[Room]:
             furnished(server) as room,
         ):
             yield room
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=["sqlite", "postgres"])
+async def narrow(request: pytest.FixtureRequest, memory_path: Path) -> AsyncIterator[Room]:
+    """A server of the test's own on either database, whose only worker has one slot."""
+    dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else None
+    async with (
+        running_runyard(memory_path, dsn, slots=1, allow_outbound=("127.0.0.1",)) as server,
+        furnished(server) as room,
+    ):
+        yield room

@@ -2,29 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.dialects.automation_anywhere.conftest import Room, furnished, refused
+from tests.dialects.automation_anywhere.conftest import Room, refused
 from tests.support.receiver import Exchange, receiving
-from tests.support.server import running_runyard
 
 V4, V3 = "/v4/automations/deploy", "/v3/automations/deploy"
-
-
-@pytest_asyncio.fixture(loop_scope="module", params=["sqlite", "postgres"])
-async def narrow(request: pytest.FixtureRequest, memory_path: Path) -> AsyncIterator[Room]:
-    """A company whose only worker has one slot."""
-    dsn = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else None
-    async with (
-        running_runyard(memory_path, dsn, slots=1, allow_outbound=("127.0.0.1",)) as server,
-        furnished(server) as room,
-    ):
-        yield room
 
 
 def asked(room: Room, version: str, seconds: float, *, may_wait: Any, **more: Any) -> Any:

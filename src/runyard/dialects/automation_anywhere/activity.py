@@ -39,6 +39,10 @@ TAG = "Activity"
 MOST_SCANNED = 2_000
 """Newest executions that a filter looks at, where it is more than a task or a deployment."""
 _PART = 500
+MOST_OUTPUT = 16 * 1024 * 1024
+"""Bytes of outputs, about, that one list brings."""
+_OUTPUTS_AT_ONCE = 50
+_OUTPUTS = "botOutVariables"
 _LINE = re.compile(r"line (\d+)")
 
 COLUMNS = {
@@ -113,19 +117,22 @@ async def list_activity(request: Request) -> Response:
     one the newest 2,000.
     """
     wanted = await request.json_or(shapes.ListRequest())
-    engine, company = request.engine, request.company
-    offset, length = window(wanted)
-    fits = judge(wanted.filter, COLUMNS)
-    total = (await engine.runs.page(company, RunFilter(), None, 1)).total
-    is_plain = not wanted.filter and not wanted.sort
-    found = await _candidates(request, wanted.filter, offset + length if is_plain else MOST_SCANNED)
-    plain = [row for row in found if fits(row)]
-    ordered = in_order(plain, wanted, COLUMNS)
-    page = shapes.PageShown(
-        offset=offset, total=total, total_filter=total if is_plain else len(ordered)
-    )
-    shown = narrowed(ordered[offset : offset + length], wanted, COLUMNS)
-    return answered(Selection(shown, page))
+    found = await _selected(request, wanted)
+    shown = narrowed([row for row, _ in found.part], wanted, COLUMNS)
+    return answered(Selection(shown, found.page))
+
+
+async def list_activity_with_outputs(request: Request) -> Response:
+    """List executions with their outputs, newest first. A filter by deployment, task or nothing sees all
+    of them, any other one the newest 2,000.
+    """
+    wanted = await request.json_or(shapes.ListRequest())
+    found = await _selected(request, wanted)
+    if not wanted.fields or _OUTPUTS in wanted.fields:
+        await _add_outputs(request, found.part)
+    columns = {**COLUMNS, _OUTPUTS: Column("text")}
+    shown = narrowed([row for row, _ in found.part], wanted, columns)
+    return answered(Selection(shown, found.page))
 
 
 async def show_execution(request: Request) -> rows.ActivityDetail:
@@ -134,12 +141,9 @@ async def show_execution(request: Request) -> rows.ActivityDetail:
     run = await _run(engine, company, request.params["execution"])
     values = await engine.runs.values(company, run.id)
     row = await _row(request, run, values.error)
-    version = await engine.directory.version(run.version_id)
-    outputs = Outputs(version.declaration.outputs)
-    links = file_links(request.house, company)
     return rows.ActivityDetail(
         **msgspec.structs.asdict(row),
-        bot_out_variables=rows.Outputs(values=outputs.write(values.output, links)),
+        bot_out_variables=await _outputs(request, run, values.output),
         error=_error(run, values),
     )
 
@@ -173,8 +177,31 @@ async def manage(request: Request) -> rows.Managed:
 # ---------------------------------------------------------------- finding
 
 
-async def _candidates(request: Request, asked: Any, most: int) -> list[dict[str, Any]]:  # noqa: ANN401
-    """Rows of runs among which all that fit a filter are, as far as it looks."""
+class _Found(msgspec.Struct, frozen=True):
+    """The part of a list that was asked for, with the runs, and where it stands in the whole."""
+
+    part: list[tuple[dict[str, Any], Run]]
+    page: shapes.PageShown
+
+
+async def _selected(request: Request, wanted: shapes.ListRequest) -> _Found:
+    """What a list shows; raises InputRefused."""
+    offset, length = window(wanted)
+    fits = judge(wanted.filter, COLUMNS)
+    total = (await request.engine.runs.page(request.company, RunFilter(), None, 1)).total
+    is_plain = not wanted.filter and not wanted.sort
+    found = await _candidates(request, wanted.filter, offset + length if is_plain else MOST_SCANNED)
+    made = [(msgspec.to_builtins(await _row(request, run, None)), run) for run in found]
+    runs = {row["id"]: run for row, run in made}
+    ordered = in_order([row for row, _ in made if fits(row)], wanted, COLUMNS)
+    page = shapes.PageShown(
+        offset=offset, total=total, total_filter=total if is_plain else len(ordered)
+    )
+    return _Found([(row, runs[row["id"]]) for row in ordered[offset : offset + length]], page)
+
+
+async def _candidates(request: Request, asked: Any, most: int) -> list[Run]:  # noqa: ANN401
+    """Runs among which all that fit a filter are, as far as it looks."""
     engine, company = request.engine, request.company
     deployment = _equal(asked, "deploymentId") or _equal(asked, "id")
     if deployment is not None:
@@ -184,7 +211,7 @@ async def _candidates(request: Request, asked: Any, most: int) -> list[dict[str,
             found = []
     else:
         found = await _newest(engine, company, _filter_of(asked), most)
-    return [msgspec.to_builtins(await _row(request, run, None)) for run in found]
+    return found
 
 
 def _filter_of(asked: Any) -> RunFilter:  # noqa: ANN401
@@ -286,6 +313,28 @@ async def _row(request: Request, run: Run, error: RunError | None) -> rows.Activ
     )
 
 
+async def _add_outputs(request: Request, part: list[tuple[dict[str, Any], Run]]) -> None:
+    """Give rows the outputs of their runs, as far as one answer brings them."""
+    size = 0
+    for at in range(0, len(part), _OUTPUTS_AT_ONCE):
+        some = part[at : at + _OUTPUTS_AT_ONCE]
+        ended = [run.id for _, run in some if run.state is RunState.COMPLETED]
+        is_full = size > MOST_OUTPUT
+        values = {} if is_full else await request.engine.runs.outputs(request.company, ended)
+        for row, run in some:
+            raw = values[run.id].output if run.id in values else None
+            is_left_out = is_full and run.state is RunState.COMPLETED
+            outputs = None if is_left_out else await _outputs(request, run, raw)
+            row[_OUTPUTS] = msgspec.to_builtins(outputs)
+            size += len(raw or b"")
+
+
+async def _outputs(request: Request, run: Run, raw: bytes | None) -> rows.Outputs:
+    version = await request.engine.directory.version(run.version_id)
+    links = file_links(request.house, request.company)
+    return rows.Outputs(values=Outputs(version.declaration.outputs).write(raw, links))
+
+
 _INITIATIONS: Mapping[Trigger, str] = {
     Trigger.API: "API",
     Trigger.DIALECT: "API",
@@ -368,11 +417,11 @@ ROUTES = (
         operation="listActivityV2",
         title="List activity (v2)",
         permission=Permission.READ,
-        endpoint=list_activity,
+        endpoint=list_activity_with_outputs,
         tag=TAG,
         body=shapes.ListRequest,
         is_body_optional=True,
-        answer=rows.ActivityList,
+        answer=rows.ActivityListV2,
     ),
     Route(
         method="GET",

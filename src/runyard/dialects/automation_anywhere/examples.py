@@ -199,6 +199,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Json] = {
     },
     rows.Activity: _ACTIVITY,
     rows.ActivityList: _listed(_ACTIVITY),
+    rows.ActivityWithOutputs: {**_ACTIVITY, "botOutVariables": {"values": _TEXAS}},
+    rows.ActivityListV2: _listed({**_ACTIVITY, "botOutVariables": {"values": _TEXAS}}),
     rows.ActivityDetail: {**_ACTIVITY, "botOutVariables": {"values": _TEXAS}, "error": None},
     rows.Managing: {"stopExecutions": {"executionIds": [_DEPLOYMENT]}},
     rows.Managed: {"requestsSentToDevice": [_DEPLOYMENT], "manageActionErrors": []},

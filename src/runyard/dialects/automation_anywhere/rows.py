@@ -151,6 +151,20 @@ class ActivityDetail(Activity, frozen=True, kw_only=True):
     error: ActivityError | None
 
 
+class ActivityWithOutputs(Activity, frozen=True, kw_only=True):
+    """An execution with its outputs."""
+
+    bot_out_variables: Outputs | None
+    """Null where the outputs of the executions before it are as much as one answer brings."""
+
+
+class ActivityListV2(Shown, frozen=True, kw_only=True):
+    """Executions with their outputs, newest first unless sorted otherwise."""
+
+    page: PageShown
+    list: tuple[ActivityWithOutputs, ...]
+
+
 class ActivityList(Shown, frozen=True, kw_only=True):
     """Executions, newest first unless sorted otherwise."""
 
