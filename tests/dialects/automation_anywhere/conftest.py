@@ -197,11 +197,11 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def furnished(server: Server) -> AsyncIterator[Room]:
-    """The company acme with its tasks on a server, and a session for each role."""
+async def furnished(server: Server, code: str = CODE) -> AsyncIterator[Room]:
+    """The company acme with the tasks of this code on a server, and a session for each role."""
     engine = server.engine
     company = await engine.companies.create("acme")
-    bundle = a_bundle({"tasks.py": CODE})
+    bundle = a_bundle({"tasks.py": code})
     async with asyncio.timeout(100):
         await engine.deploys.deploy(company, "tasks", uploaded(bundle))
     timeout = httpx.Timeout(60)

@@ -488,3 +488,31 @@ async def test_any_server_executes_what_one_of_them_keeps(
         refused(wrong, 400, "hotbot.input.invalid")
         assert forged.status_code == 401
         assert (await one.engine.allocations.show(room.company, ZIP)).calls == 3
+
+
+ALONE = """
+from runyard import task
+
+
+@task("Alone")
+def alone({name}: str) -> str:
+    return {name}
+"""
+
+
+async def test_servers_of_one_process_do_not_share_what_they_know_of_versions(
+    memory_path: Path,
+) -> None:
+    """The ids of versions are the same in several databases: the one server read the input of its task as
+    the other's.
+    """
+    results = []
+    for name in ("first", "second"):
+        async with (
+            running_runyard(memory_path / name) as server,
+            furnished(server, ALONE.format(name=name)) as room,
+        ):
+            await room.allocate("Alone")
+            results.append(await room.execute("Alone", {"botInput": {name: "good"}}))
+
+    assert [answer.status_code for answer in results] == [200, 200], results[1].text

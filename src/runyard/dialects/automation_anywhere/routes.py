@@ -135,10 +135,11 @@ _ABOUT = Title(
     ),
 )
 
+EXECUTE = Executor().route()
 OPERATIONS: tuple[Route, ...] = (
     *authentication.ROUTES,
     *allocations.ROUTES,
-    Executor().route(),
+    EXECUTE,
     *deploys.ROUTES,
     *activity.ROUTES,
     *repository.ROUTES,
@@ -173,10 +174,17 @@ def openapi_document() -> bytes:
     return ENCODER.encode(described)
 
 
+def routes_of_a_door() -> tuple[Route, ...]:
+    """All routes, with an executor that no other server of this process has: it remembers the variables
+    of versions by their ids, which are the same in several databases.
+    """
+    return tuple(Executor().route() if route is EXECUTE else route for route in ROUTES)
+
+
 def automation_anywhere_doors(house: House) -> dict[str, Door]:
     """One door, at each of its addresses."""
     house.engine.callbacks.bodies[deploys.DIALECT] = deploys.callback_body(house)
-    door = Door(house, "", ROUTES, TicketAdmission(), problem_form)
+    door = Door(house, "", routes_of_a_door(), TicketAdmission(), problem_form)
     return dict.fromkeys(ADDRESSES, door)
 
 
