@@ -141,7 +141,7 @@ async def test_a_database_that_is_away_ends_no_keeping_of_allocations(
 async def test_records_that_cannot_be_written_take_a_bounded_place(
     yard: Yard, worker: Warmed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R12: every further call was answered an error, and kept in memory all the same."""
+    """R12: further calls are refused before they execute, and nothing of them is kept in memory."""
     monkeypatch.setattr("runyard.engine.call_records.MOST_PENDING", 3)
     await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
     record = yard.store.calls.record
@@ -151,11 +151,14 @@ async def test_records_that_cannot_be_written_take_a_bounded_place(
         raise StorageUnavailable("away")
 
     yard.store.calls.record = fail  # type: ignore[method-assign]
-    for _ in range(6):
+    for _ in range(3):
         call = await a_call_executes(yard, worker)
         end(yard, worker, worker.called[-1])
-        answers += await asyncio.gather(call, return_exceptions=True)
-    assert len(yard.engine.calls.records._pending) == 3
+        answers += await asyncio.gather(call)
+    for _ in range(3):
+        refused = yard.engine.calls.call(yard.company, "Work", b"{}")
+        answers += await asyncio.gather(refused, return_exceptions=True)
+    assert len(yard.engine.calls.records._pending) == len(worker.called) == 3
     yard.store.calls.record = record  # type: ignore[method-assign]
     await yard.engine.calls.records.flush()
 

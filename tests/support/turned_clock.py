@@ -25,6 +25,12 @@ class TurnedClock:
     def monotonic(self) -> timedelta:
         return self._elapsed
 
+    def elapsed(self) -> float:
+        return self._elapsed.total_seconds()
+
+    def at(self, elapsed: float) -> datetime:
+        return self._now - self._elapsed + timedelta(seconds=elapsed)
+
     def adjust(self, database_now: datetime) -> timedelta:
         return timedelta()
 

@@ -32,25 +32,38 @@ def kept(places: Places, **chosen: Any) -> Kept:
     )
 
 
-async def settled(*waiting: "asyncio.Task[None]") -> list[bool]:
-    """Which of these have their place, once all have had the chance to take it."""
-    for _ in range(5):
-        await asyncio.sleep(0)  # noqa: TID251 - lets others go on, waits for nothing
-    return [task.done() for task in waiting]
+class Somebody:
+    """An entrant who notes what becomes of it."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.is_in = False
+        self.reason: LimitReached | None = None
+        self.turned_away = asyncio.Event()
+        kept.let_in(self)
+
+    def enter(self) -> None:
+        self.is_in = True
+
+    def turn_away(self, reason: LimitReached) -> None:
+        self.reason = reason
+        self.turned_away.set()
+
+
+def are_in(*those: Somebody) -> list[bool]:
+    return [each.is_in for each in those]
 
 
 async def test_what_the_company_has_no_place_for_is_refused_or_waits() -> None:
     places = Places(2)
     one, other = kept(places), kept(places, overflow=Overflow.REJECT)
-    await one.enter()
-    await other.enter()
+    assert are_in(Somebody(one), Somebody(other)) == [True, True]
 
     with pytest.raises(LimitReached, match="realtime_pool"):
-        await other.enter()
-    waiting = asyncio.ensure_future(one.enter())
-    assert await settled(waiting) == [False]
+        Somebody(other)
+    waiting = Somebody(one)
+    assert not waiting.is_in
     other.leave()
-    assert await settled(waiting) == [True]
+    assert waiting.is_in
     assert (places.taken, one.in_flight, other.in_flight) == (2, 2, 0)
     one.leave()
     one.leave()
@@ -60,23 +73,22 @@ async def test_what_the_company_has_no_place_for_is_refused_or_waits() -> None:
 async def test_allocations_that_wait_for_the_company_take_turns() -> None:
     places = Places(1)
     one, other = kept(places), kept(places)
-    await one.enter()
-    first = [asyncio.ensure_future(one.enter()) for _ in range(2)]
-    second = [asyncio.ensure_future(other.enter()) for _ in range(2)]
-    assert await settled(*first, *second) == [False] * 4
+    Somebody(one)
+    all_waiting = [Somebody(one), Somebody(one), Somebody(other), Somebody(other)]
+    assert are_in(*all_waiting) == [False] * 4
 
     one.leave()
-    after_one = await settled(*first, *second)
+    after_one = are_in(*all_waiting)
     one.leave()
-    after_two = await settled(*first, *second)
+    after_two = are_in(*all_waiting)
     other.leave()
-    after_three = await settled(*first, *second)
+    after_three = are_in(*all_waiting)
     one.leave()
 
     assert after_one == [True, False, False, False]
     assert after_two == [True, False, True, False]
     assert after_three == [True, True, True, False]
-    assert await settled(*first, *second) == [True] * 4
+    assert are_in(*all_waiting) == [True] * 4
     other.leave()
     assert (places.taken, one.in_flight, other.in_flight) == (0, 0, 0)
     assert not places.is_contended
@@ -85,36 +97,64 @@ async def test_allocations_that_wait_for_the_company_take_turns() -> None:
 async def test_whoever_gives_up_leaves_no_place_taken() -> None:
     places = Places(1)
     one, other = kept(places), kept(places, wait=timedelta(milliseconds=1))
-    await one.enter()
+    Somebody(one)
 
-    with pytest.raises(LimitReached, match="no child became free"):
-        await other.enter()
-    cancelled = asyncio.ensure_future(other.enter())
-    await settled(cancelled)
-    cancelled.cancel()
-    await settled(cancelled)
+    impatient = Somebody(other)
+    await impatient.turned_away.wait()
+    assert "no child became free" in str(impatient.reason)
+    gone = Somebody(other)
+    assert other.withdraw(gone)
     one.leave()
 
-    assert cancelled.cancelled()
+    assert are_in(impatient, gone) == [False, False]
     assert (places.taken, other.in_flight, len(other.waiting)) == (0, 0, 0)
-    await other.enter()
+    assert Somebody(other).is_in
     assert places.taken == 1
+
+
+async def test_those_who_wait_are_turned_away_one_after_the_other() -> None:
+    one = kept(Places(1), wait=timedelta(milliseconds=1))
+    Somebody(one)
+
+    first = Somebody(one)
+    await first.turned_away.wait()
+    second = Somebody(one)
+    await second.turned_away.wait()
+
+    assert are_in(first, second) == [False, False]
+    assert not one.waiting
+
+
+async def test_thousands_who_leave_at_once_do_not_pile_up() -> None:
+    places = Places(1)
+    one = kept(places)
+    Somebody(one)
+
+    class Hasty(Somebody):
+        def enter(self) -> None:
+            super().enter()
+            one.leave()
+
+    hasty = [Hasty(one) for _ in range(5_000)]
+    one.leave()
+
+    assert all(are_in(*hasty))
+    assert (places.taken, one.in_flight) == (0, 0)
 
 
 async def test_a_higher_limit_admits_no_more_than_the_company_has_places() -> None:
     places = Places(2)
     one = kept(places, limit=1)
-    await one.enter()
-    waiting = [asyncio.ensure_future(one.enter()) for _ in range(2)]
-    await settled(*waiting)
+    Somebody(one)
+    waiting = [Somebody(one), Somebody(one)]
 
     one.allocation = kept(places, limit=3).allocation
     one.admit()
-    raised = await settled(*waiting)
+    raised = are_in(*waiting)
     one.leave()
 
     assert raised == [True, False]
-    assert await settled(*waiting) == [True, True]
+    assert are_in(*waiting) == [True, True]
     assert places.taken == 2
 
 

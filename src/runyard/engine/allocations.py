@@ -17,7 +17,7 @@ import msgspec
 from runyard.engine.foundation import Foundation
 from runyard.engine.latencies import Bucket, Latencies
 from runyard.engine.news import Topic
-from runyard.engine.realtime import Places, RealtimeSettings
+from runyard.engine.realtime import Entrant, Places, RealtimeSettings
 from runyard.engine.sessions import Session
 from runyard.model.allocations import (
     LARGEST_LIMIT,
@@ -48,6 +48,8 @@ DEFAULT_DEADLINE = timedelta(seconds=60)
 DEFAULT_RETENTION = timedelta(hours=24)
 LONGEST_RETENTION = timedelta(days=3650)
 LOOK_EVERY = timedelta(seconds=1)
+CLOCK_STEP = 0.001
+"""Seconds between two instants that the loop's clock tells apart."""
 
 
 Order = tuple[VersionId, int, timedelta]
@@ -115,8 +117,11 @@ class Kept:
         self.told = asyncio.Event()
         """Set whenever its session tells what it has."""
         self.in_flight = 0
-        self.waiting: deque[asyncio.Future[bool]] = deque()
-        """Who waits for a place; False: no longer."""
+        self.waiting: deque[tuple[float, Entrant]] = deque()
+        """Who waits for a place, and until when (the loop's time)."""
+        self._patience: asyncio.TimerHandle | None = None
+        self._leaving = 0
+        """Places that are being given back at this moment."""
         self.latencies = Latencies()
 
     def serving(self) -> tuple[Session, VersionId]:
@@ -128,31 +133,58 @@ class Kept:
             raise CallsPaused("its children are being made ready; try again in a moment")
         return session, version
 
-    async def enter(self) -> None:
-        """Take one of its places; raises LimitReached, at once unless calls may wait."""
-        allocation = self.allocation
-        if self.in_flight < allocation.limit and not self.waiting and self._has_place:
-            self._take()
+    def let_in(self, entrant: Entrant) -> None:
+        """Give it a place, at once or as soon as there is one; raises LimitReached when calls do not
+        wait, or when so many wait already.
+        """
+        if self.has_room:
+            self.take()
+            entrant.enter()
             return
+        allocation = self.allocation
         if allocation.overflow is not Overflow.WAIT or not allocation.wait:
             raise LimitReached(self._full)
         if self.in_flight < allocation.limit:
             self.places.await_place(self._admit_one)
         loop = asyncio.get_running_loop()
-        place: asyncio.Future[bool] = loop.create_future()
-        self.waiting.append(place)
-        patience = loop.call_later(allocation.wait.total_seconds(), _give_up, place)
-        try:
-            if not await place:
-                raise LimitReached(f"no child became free within {allocation.wait}")
-        except BaseException:
-            if not place.cancelled() and place.result():  # it came in the very moment
-                self.leave()
-            elif place in self.waiting:
-                self.waiting.remove(place)
-            raise
-        finally:
-            patience.cancel()
+        until = loop.time() + allocation.wait.total_seconds()
+        self.waiting.append((until, entrant))
+        if self._patience is None:
+            self._patience = loop.call_at(until, self._turn_away)
+
+    def withdraw(self, entrant: Entrant) -> bool:
+        """It waits no longer; False when it does not wait."""
+        found = next((each for each in self.waiting if each[1] is entrant), None)
+        if found is not None:
+            self.waiting.remove(found)
+        return found is not None
+
+    def _turn_away(self) -> None:
+        """Those who have waited long enough wait no longer.
+
+        One timer for all who wait: it is set for the first of them, and looks for the next one when it
+        rings. Who came in after the wait was made shorter may so wait as long as those before.
+        """
+        self._patience = None
+        loop = asyncio.get_running_loop()
+        # The loop may be early by what its clock does not show.
+        while self.waiting and self.waiting[0][0] <= loop.time() + CLOCK_STEP:
+            _, entrant = self.waiting.popleft()
+            reason = f"no child became free within {self.allocation.wait}"
+            entrant.turn_away(LimitReached(reason))
+        if self.waiting:
+            self._patience = loop.call_at(self.waiting[0][0], self._turn_away)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call finds a place at once."""
+        return self.in_flight < self.allocation.limit and not self.waiting and self._has_place
+
+    @property
+    def lets_in(self) -> bool:
+        """Whether a call gets a place at once, or may wait for one."""
+        allocation = self.allocation
+        return self.has_room or (allocation.overflow is Overflow.WAIT and bool(allocation.wait))
 
     @property
     def _has_place(self) -> bool:
@@ -165,21 +197,29 @@ class Kept:
             return f"the company executes {self.places.most} calls, as many as realtime_pool allows"
         return f"{limit} calls execute, as many as it allows"
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Take a place, of which there is one."""
         self.in_flight += 1
         self.places.taken += 1
 
     def leave(self) -> None:
         """Give the place back, to whoever waits longest; others of the company take turns."""
-        while (
+        self._leaving += 1
+        if self._leaving > 1:  # whoever was let in has left at once: one after the other
+            return
+        while self._leaving:
+            self._give_place_back()
+            self._leaving -= 1
+
+    def _give_place_back(self) -> None:
+        if (
             self.waiting
             and self.in_flight <= self.allocation.limit
             and not self.places.is_contended
         ):
-            place = self.waiting.popleft()
-            if not place.done():
-                place.set_result(True)
-                return
+            _, entrant = self.waiting.popleft()
+            entrant.enter()
+            return
         self.in_flight -= 1
         if self.waiting:
             self.places.await_place(self._admit_one)
@@ -188,7 +228,7 @@ class Kept:
     def executes_at(self, session: Session) -> bool:
         """Whether one of its calls is with this session."""
         task = self.allocation.task_id
-        return any(call.task_id == task for call in session.calls.values())
+        return any(call.task.id == task for call in session.calls.values())
 
     def admit(self) -> None:
         """Let those who wait take places that a higher limit has made."""
@@ -199,13 +239,11 @@ class Kept:
 
     def _admit_one(self) -> bool:
         """Let whoever waits longest take a place, of which there is one; whether another could."""
-        while self.waiting and self.in_flight < self.allocation.limit:
-            place = self.waiting.popleft()
-            if not place.done():
-                self._take()
-                place.set_result(True)
-                return bool(self.waiting) and self.in_flight < self.allocation.limit
-        return False
+        if self.waiting and self.in_flight < self.allocation.limit:
+            _, entrant = self.waiting.popleft()
+            self.take()
+            entrant.enter()
+        return bool(self.waiting) and self.in_flight < self.allocation.limit
 
     def forget_session(self) -> None:
         """Nobody keeps it here any more; who knows what executes there still."""
@@ -518,12 +556,6 @@ class Allocations:
             session.introduced.add(task.version_id)
         kept.ordered = order
         session.port.warm(allocation.id, *order)
-
-
-def _give_up(place: "asyncio.Future[bool]") -> None:
-    """Whoever waits for this place has waited long enough."""
-    if not place.done():
-        place.set_result(False)
 
 
 def _leave_behind(kept: Kept, session: Session) -> None:

@@ -40,12 +40,18 @@ class CallRecords:
         """Whether records wait to be kept."""
         return bool(self._pending) or self._writing.locked()
 
-    async def keep(self, record: CallRecord) -> None:
-        """Keep it soon; waits only while too many wait already. Raises Busy when these cannot be
-        written: then it is not kept.
-        """
-        if len(self._pending) >= MOST_PENDING:
+    @property
+    def are_many(self) -> bool:
+        """Whether as many wait as may: a call has to wait for these before it begins."""
+        return len(self._pending) >= MOST_PENDING
+
+    async def make_room(self) -> None:
+        """Return once not too many wait any more. Raises Busy when these cannot be written."""
+        if self.are_many:
             await self.flush()
+
+    def keep(self, record: CallRecord) -> None:
+        """Keep it soon."""
         self._pending.append(record)
         self._wakeup.set()
 

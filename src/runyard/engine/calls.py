@@ -1,19 +1,25 @@
 """Real-time calls: from a caller to a warm child and back, with nothing on disk in between.
 
 The corridor: judge the input by the version that serves, take a place, hand it to the session that
-keeps the allocation, wait for the end, judge the output, remember the call, answer. A call is never
-tried again: whoever waits for it decides about that.
+keeps the allocation, hear of the end, judge the output, remember the call, tell the caller. A call is
+never tried again: whoever waits for it decides about that.
+
+There are two ways in. `call` finds everything out that a call needs, and waits where it has to.
+`begin` takes what an earlier call has found out (an `Opening`), does nothing but look whether it still
+holds, and waits for nothing; whatever it cannot do at once is left to `call`. From the place that a
+call takes until its end both are one.
 """
 
 import asyncio
 from datetime import timedelta
+from typing import Protocol
 
 import msgspec
 
 from runyard.engine.allocations import Allocations, Kept
 from runyard.engine.attempts import cause_of, judged_output
 from runyard.engine.call_records import CallRecords
-from runyard.engine.files import Files
+from runyard.engine.files import REFERENCE_MARK, Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
 from runyard.engine.realtime import MonthlyLimits, RealtimeSettings
@@ -22,9 +28,16 @@ from runyard.engine.starts import VALUES_LIMIT, StartedRun, StartRequest, Starts
 from runyard.engine.transitions import target
 from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.companies import Company
-from runyard.model.errors import CallsPaused, KeptElsewhere, LimitReached, TooLarge
+from runyard.model.errors import (
+    CallsPaused,
+    InputRefused,
+    KeptElsewhere,
+    LimitReached,
+    TooLarge,
+)
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
+from runyard.model.shapes import Shape
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Task
 from runyard.stores.contract.calls import CallRecord
@@ -34,30 +47,116 @@ GRACE = timedelta(seconds=2)
 """How much longer than its deadline a call is waited for: its worker ends it, if it lives."""
 
 
+class Caller(Protocol):
+    """Who is told what becomes of a call: one of these, once."""
+
+    def told(self, record: CallRecord) -> None:
+        """It was executed, and how that ended."""
+
+    def refused(self, reason: LimitReached | CallsPaused) -> None:
+        """It was not executed after all."""
+
+
 class Spilled(msgspec.Struct, frozen=True):
     """No child was free: the call became a durable run."""
 
     run: StartedRun
 
 
+class Opening:
+    """What one call has found out, for the next ones: as long as `changes` stands where it stood."""
+
+    __slots__ = ("changes", "company", "input_shape", "kept", "task", "version_id")
+
+    def __init__(
+        self,
+        company: Company,
+        task: Task,
+        kept: Kept,
+        version_id: VersionId,
+        input_shape: Shape,
+        changes: int,
+    ) -> None:
+        self.company = company
+        self.task = task
+        self.kept = kept
+        self.version_id = version_id
+        self.input_shape = input_shape
+        self.changes = changes
+
+
 class _UnderWay:
     """A call that executes."""
 
-    __slots__ = ("allocation", "answer", "begun_at", "held", "is_cancelled", "kept", "session")
+    __slots__ = (
+        "_held",
+        "allocation",
+        "begun",
+        "caller",
+        "calls",
+        "input",
+        "is_cancelled",
+        "is_durable",
+        "kept",
+        "public_id",
+        "run_id",
+        "session",
+        "task",
+    )
 
-    def __init__(self, kept: Kept, session: Session, held: HeldRun, begun_at: timedelta) -> None:
+    def __init__(
+        self, calls: "Calls", run: RunId, task: Task, kept: Kept, accepted: bytes, caller: Caller
+    ) -> None:
+        self.calls = calls
+        self.run_id = run
+        self.public_id = calls.clock.new_public_id()
+        self.begun = calls.clock.elapsed()
+        self.task = task
         self.kept = kept
-        self.allocation = (
-            kept.allocation
-        )  # as it is now: a deadline that changes is for later calls
-        self.session = session
-        self.held = held
-        self.begun_at = begun_at
-        self.answer: asyncio.Future[tuple[AttemptEnd, VersionId]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.allocation = kept.allocation  # as it is now: what changes is for later calls
+        self.input = accepted
+        self.caller = caller
+        self.session: Session | None = None
+        """Where it executes; None: it waits for its place."""
+        self.is_durable = False
+        """Whether its record is kept by whoever waits for it, who waits for that, too."""
         self.is_cancelled = False
         """Whether somebody has asked for its end."""
+        self._held: HeldRun | None = None
+
+    @property
+    def held(self) -> HeldRun:
+        """The call as its session holds it; made for the few that log lines or keep files."""
+        if self._held is None:
+            self._held = held_call(self.run_id, self.public_id, self.task)
+        return self._held
+
+    def enter(self) -> None:
+        """It has its place."""
+        self.calls.hand(self)
+
+    def turn_away(self, reason: LimitReached) -> None:
+        """It gets none."""
+        self.caller.refused(reason)
+
+
+class _Patient:
+    """A caller who waits in a task of its own."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[CallRecord] = asyncio.get_running_loop().create_future()
+
+    def told(self, record: CallRecord) -> None:
+        """It was executed."""
+        if not self.answer.done():  # its task may have been cancelled
+            self.answer.set_result(record)
+
+    def refused(self, reason: LimitReached | CallsPaused) -> None:
+        """It was not."""
+        if not self.answer.done():
+            self.answer.set_exception(reason)
 
 
 class Calls:
@@ -71,7 +170,7 @@ class Calls:
         starts: Starts,
         settings: RealtimeSettings,
     ) -> None:
-        self._clock = foundation.clock
+        self.clock = foundation.clock
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._peers = foundation.peers
@@ -84,8 +183,9 @@ class Calls:
         self._starts = starts
         self._under_way: dict[RunId, _UnderWay] = {}
         self._wakeup = asyncio.Event()
+        self._finishing: set[asyncio.Task[None]] = set()
 
-    # ------------------------------------------------------------ the corridor
+    # ------------------------------------------------------------ the way that waits
 
     async def call(
         self,
@@ -100,37 +200,39 @@ class Calls:
         `spills`: whether it may become a run where the allocation says so.
 
         Raises TaskNotFound, AllocationNotFound, CallsPaused, KeptElsewhere, LimitReached,
-        MonthlyLimitReached, InputRefused, TooLarge.
+        MonthlyLimitReached, InputRefused, TooLarge, Busy when records cannot be written.
         """
         task = await self._directory.task(company.id, ref)
         kept = self.allocations.kept(task)
         _refuse_paused(company, task)
         if kept.session is None:
             await self._demand_here(kept)
-        session, version = kept.serving()
+        _, version = kept.serving()
         if len(raw) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
         shape = await self._directory.input_shape(version)
         accepted = await self._files.complete(company, shape, shape.accept(raw))
         shape.refuse_addresses(accepted)  # a call does not wait for a file to be fetched
-        begun_at = self._clock.monotonic()
+        await self.records.make_room()
+        run, caller = RunId(await self._ids.take()), _Patient()
+        call = _UnderWay(self, run, task, kept, accepted, caller)
+        call.is_durable = durable
         if self.months.most:
             await self.months.take(company)
         try:
-            await kept.enter()
+            kept.let_in(call)
+            record = await caller.answer
         except BaseException as failure:
-            self.months.give_back(company)
+            if call.session is None:
+                kept.withdraw(call)
+                self.months.give_back(company)
             may_spill = spills and kept.allocation.overflow is Overflow.SPILL
             if not may_spill or not isinstance(failure, LimitReached):
                 raise
             return await self._spill(company, task, accepted)
-        try:
-            return await self._execute(task, kept, session, accepted, begun_at, durable)
-        finally:
-            kept.leave()
-            if kept.left:
-                self.allocations.expect()
-            kept.latencies.note((self._clock.monotonic() - begun_at).total_seconds())
+        if durable and _is_kept(call.allocation, record):
+            await self.records.keep_now(record)
+        return record
 
     async def demand_here(self, task: Task) -> None:
         """Raise KeptElsewhere when another server has to be asked, AllocationNotFound when nobody."""
@@ -145,81 +247,130 @@ class Calls:
             if address is not None:
                 raise KeptElsewhere(server, address)
 
-    async def _execute(
-        self,
-        task: Task,
-        kept: Kept,
-        session: Session,
-        accepted: bytes,
-        begun_at: timedelta,
-        durable: bool,  # noqa: FBT001
-    ) -> CallRecord:
-        created_at = self._clock.now()
-        run = RunId(await self._ids.take())
-        public_id = self._clock.new_public_id()
-        self._refuse_closed(task)
-        if session is not kept.session:  # gone or draining since this began to wait for a place
-            session, _ = kept.serving()
-        call = _UnderWay(kept, session, held_call(run, public_id, task), begun_at)
-        end, version = await self._ended(call, accepted)
-        if end.output is not None:
-            end = judged_output(await self._directory.output_shape(version), end)
-        is_ended = call.is_cancelled and end.outcome is Outcome.LOST
-        cause = Cause.CANCELLED if is_ended else cause_of(end)
-        record = CallRecord(
-            id=run,
-            public_id=public_id,
-            company_id=task.company_id,
-            task_id=task.id,
-            version_id=version,
-            allocation_id=kept.allocation.id,
-            state=target(cause),
-            cause=cause,
-            created_at=created_at,
-            started_at=end.begun_at,
-            finished_at=end.finished_at,
-            worker_id=session.worker.id,
-            logged_errors=end.logged_errors,
-            input=accepted,
-            output=end.output,
-            error=end.error,
-        )
-        if _is_kept(kept.allocation, record):
-            await (self.records.keep_now if durable else self.records.keep)(record)
-        return record
-
-    async def _ended(self, call: _UnderWay, accepted: bytes) -> tuple[AttemptEnd, VersionId]:
-        """Hand a call to its session; how it ended, and which version that was."""
-        session, held = call.session, call.held
-        run, public_id = held.run_id, encode_public_id(held.public_id)
-        self._under_way[run] = call
-        session.calls[run] = held
-        self._wakeup.set()
-        try:
-            session.port.call(call.kept.allocation.id, run, public_id, accepted)
-            return await call.answer
-        finally:
-            del self._under_way[run]
-            session.calls.pop(run, None)
-
-    def _refuse_closed(self, task: Task) -> None:
-        """Raise CallsPaused when the task was closed while the call waited for its place."""
-        gate = self._directory.gates.get(task.gate_id)
-        if gate is not None and not gate.is_open:
-            raise CallsPaused(f"task {task.name!r} was paused while the call waited")
-
     async def _spill(self, company: Company, task: Task, accepted: bytes) -> Spilled:
         request = StartRequest(task=str(task.id), input=accepted)
         started = await self._starts.start(company, [request])
         return Spilled(started.runs[0])
 
-    # ------------------------------------------------------------ ends
+    # ------------------------------------------------------------ the way that does not wait
+
+    async def opening(self, company: Company, task: Task) -> Opening | None:
+        """What `begin` needs for calls of this task; None where each call has to find it out."""
+        kept = self.allocations.kept(task)
+        version = kept.version_id
+        if version is None or self.months.most:
+            return None
+        shape = await self._directory.input_shape(version)
+        await self._directory.output_shape(version)
+        if shape.has_files or not self._directory.has(company, task):
+            return None
+        _refuse_paused(company, task)
+        return Opening(company, task, kept, version, shape, self._directory.changes)
+
+    def begin(self, opening: Opening, raw: bytes, caller: Caller) -> bool:
+        """Execute a call, and tell the caller what became of it. False: nothing was done, because
+        something is not as it was, or not at hand: `call` finds out what, waits for it or refuses.
+        """
+        kept = opening.kept
+        session = kept.session
+        if (
+            session is None
+            or not session.is_open
+            or kept.version_id != opening.version_id
+            or not self._directory.is_unchanged(opening.changes)
+            or not self._directory.is_gate_open(opening.task.gate_id)
+            or not kept.lets_in
+            or self.records.are_many
+            or len(raw) > VALUES_LIMIT
+        ):
+            return False
+        try:
+            accepted = opening.input_shape.accept(raw)
+        except InputRefused:
+            return False
+        if REFERENCE_MARK in accepted:
+            return False
+        run = self._ids.take_at_hand()
+        if run is None:
+            return False
+        kept.let_in(_UnderWay(self, RunId(run), opening.task, kept, accepted, caller))
+        return True
+
+    # ------------------------------------------------------------ from place to end
+
+    def hand(self, call: _UnderWay) -> None:
+        """Hand a call that has its place to the session that keeps its task warm."""
+        try:
+            # Both may be otherwise since it began to wait.
+            if not self._directory.is_gate_open(call.task.gate_id):
+                raise CallsPaused(f"task {call.task.name!r} was paused while the call waited")
+            session, _ = call.kept.serving()
+        except CallsPaused as reason:
+            call.kept.leave()
+            call.caller.refused(reason)
+            return
+        call.session = session
+        self._under_way[call.run_id] = session.calls[call.run_id] = call
+        self._wakeup.set()
+        session.port.call(
+            call.allocation.id, call.run_id, encode_public_id(call.public_id), call.input
+        )
 
     def ended(self, session: Session, end: AttemptEnd, version: VersionId) -> None:
         """A call is over."""
         call = self._under_way.get(end.run_id)
-        if call is not None and call.session is session and not call.answer.done():
-            call.answer.set_result((end, version))
+        if call is None or call.session is not session:
+            return
+        del self._under_way[end.run_id], session.calls[end.run_id]
+        shape = self._directory.output_shape_at_hand(version)
+        if shape is not None:
+            self._finish(call, end, version, shape)
+        else:
+            finishing = asyncio.ensure_future(self._finish_later(call, end, version))
+            self._finishing.add(finishing)
+            finishing.add_done_callback(self._finishing.discard)
+
+    async def _finish_later(self, call: _UnderWay, end: AttemptEnd, version: VersionId) -> None:
+        self._finish(call, end, version, await self._directory.output_shape(version))
+
+    def _finish(self, call: _UnderWay, end: AttemptEnd, version: VersionId, shape: Shape) -> None:
+        """Judge what came of a call, keep its record, give its place back, tell the caller."""
+        if end.output is not None:
+            end = judged_output(shape, end)
+        record = self._record_of(call, end, version)
+        if not call.is_durable and _is_kept(call.allocation, record):
+            self.records.keep(record)
+        call.kept.leave()
+        if call.kept.left:
+            self.allocations.expect()
+        call.kept.latencies.note(self.clock.elapsed() - call.begun)
+        call.caller.told(record)
+
+    def _record_of(self, call: _UnderWay, end: AttemptEnd, version: VersionId) -> CallRecord:
+        task, session = call.task, call.session
+        assert session is not None
+        is_ended = call.is_cancelled and end.outcome is Outcome.LOST
+        cause = Cause.CANCELLED if is_ended else cause_of(end)
+        return CallRecord(
+            id=call.run_id,
+            public_id=call.public_id,
+            company_id=task.company_id,
+            task_id=task.id,
+            version_id=version,
+            allocation_id=call.allocation.id,
+            state=target(cause),
+            cause=cause,
+            created_at=self.clock.at(call.begun),
+            started_at=end.begun_at,
+            finished_at=end.finished_at,
+            worker_id=session.worker.id,
+            logged_errors=end.logged_errors,
+            input=call.input,
+            output=end.output,
+            error=end.error,
+        )
+
+    # ------------------------------------------------------------ other ends
 
     def lost(self, session: Session) -> None:
         """The session that kept these calls is gone, or its worker is cut off and has ended them."""
@@ -232,8 +383,9 @@ class Calls:
         """End the calls of a task that execute now; those of which no code executes any more."""
         by_session: dict[Session, list[HeldRun]] = {}
         for call in self._under_way.values():
-            if call.held.task_id == task and call.held.company_id == company:
+            if call.task.id == task and call.task.company_id == company:
                 call.is_cancelled = True
+                assert call.session is not None
                 by_session.setdefault(call.session, []).append(call.held)
         dead: list[RunId] = []
         for session, calls in by_session.items():
@@ -245,17 +397,15 @@ class Calls:
         return dead
 
     def _lose(self, call: _UnderWay, message: str) -> None:
-        if call.answer.done():
-            return
         end = AttemptEnd(
-            run_id=call.held.run_id,
+            run_id=call.run_id,
             token=CALL_TOKEN,
             outcome=Outcome.LOST,
-            finished_at=self._clock.now(),
+            finished_at=self.clock.now(),
             error=RunError(kind="WorkerLost", message=message),
         )
-        version = call.kept.version_id or VersionId(0)
-        call.answer.set_result((end, version))
+        assert call.session is not None
+        self.ended(call.session, end, call.kept.version_id or VersionId(0))
 
     async def run(self) -> None:
         """Keep tasks warm, keep records, and answer calls whose worker does not, until cancelled."""
@@ -267,15 +417,15 @@ class Calls:
 
     async def _answer_for_the_silent(self) -> None:
         while True:
-            await self._clock.wait(self._wakeup, None)
+            await self.clock.wait(self._wakeup, None)
             while self._under_way:
-                await self._clock.wait(asyncio.Event(), LOOK_EVERY)
-                self._give_up(self._clock.monotonic())
+                await self.clock.wait(asyncio.Event(), LOOK_EVERY)
+                self._give_up(self.clock.elapsed())
 
-    def _give_up(self, now: timedelta) -> None:
+    def _give_up(self, now: float) -> None:
         for call in tuple(self._under_way.values()):
             allowed = call.allocation.deadline + call.allocation.wait + GRACE
-            if now - call.begun_at > allowed:
+            if now - call.begun > allowed.total_seconds():
                 self._lose(call, "its worker did not answer")
 
 

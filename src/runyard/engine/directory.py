@@ -49,6 +49,8 @@ class Directory:
         """Gates that are being closed, with how many callers do so: taken for closed whatever the
         database still says."""
         self._forget_at = clock.monotonic() + SHARED_LIFE
+        self.changes = 0
+        """Rises when companies or tasks are forgotten: what was found before may be otherwise now."""
         self.on_change: Callable[[], None] = _nothing
         """Called after something that is kept here was changed by this server."""
 
@@ -180,6 +182,27 @@ class Directory:
             known = self._output_shapes[version_id] = shape(version.declaration.outputs)
         return known
 
+    def output_shape_at_hand(self, version_id: VersionId) -> Shape | None:
+        """The same, when it was asked for before."""
+        return self._output_shapes.get(version_id)
+
+    def is_gate_open(self, gate_id: GateId) -> bool:
+        """Whether nothing that is known here keeps this gate closed."""
+        gate = self.gates.get(gate_id)
+        return gate is None or gate.is_open
+
+    def has(self, company: Company, task: Task) -> bool:
+        """Whether these are company and task as they are known now."""
+        return (
+            self._companies_by_id.get(company.id) is company
+            and self._tasks.get((company.id, str(task.id))) is task
+        )
+
+    def is_unchanged(self, changes: int) -> bool:
+        """Whether companies and tasks are known as they were when `changes` was this."""
+        self._expire()
+        return self.changes == changes
+
     def forget(self) -> None:
         """Something was changed here: load everything but the versions anew when it is next asked for."""
         self.reload()
@@ -187,6 +210,7 @@ class Directory:
 
     def reload(self) -> None:
         """Load everything but the versions anew when it is next asked for."""
+        self.changes += 1
         self._companies.clear()
         self._companies_by_id.clear()
         self._tasks.clear()

@@ -25,7 +25,7 @@ WRITTEN_AT_ONCE = 256 * 1024
 FILE_LIMIT = 4 * 1024**3
 """Bytes of one file."""
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?: *;[ -~]{0,200})?", re.ASCII)
-_REFERENCE_MARK = b'"digest"'
+REFERENCE_MARK = b'"digest"'
 """Stands in every value that refers to a file by its content."""
 _DIGEST_LENGTH = 64
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f/\\]+")
@@ -160,7 +160,7 @@ class Files:
             found = await self._store.files.find_many(company.id, mentioned)
             value = declared.with_files(value, {file.id: file.reference() for file in found})
         # A worker fetches whatever has the form of a file, also where any JSON is allowed.
-        if _REFERENCE_MARK in value:
+        if REFERENCE_MARK in value:
             await self._refuse_foreign(company, references_in(value))
         return value
 

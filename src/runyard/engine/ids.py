@@ -25,6 +25,13 @@ class Ids:
         self._next += count
         return first
 
+    def take_at_hand(self) -> int | None:
+        """An id, when one is left of the block; None: `take` reserves the next block."""
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return self._next - 1
+
     async def _reserve(self, count: int) -> None:
         async with self._refill:
             if self._next + count <= self._end:

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
 from runyard.engine.clock import Clock
 from runyard.model.companies import Company
-from runyard.model.errors import Busy, MonthlyLimitReached
+from runyard.model.errors import Busy, LimitReached, MonthlyLimitReached
 from runyard.model.ids import CompanyId
 from runyard.stores.contract.store import Store
 
@@ -33,6 +34,16 @@ class RealtimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Allocations of a company; 0: any number."""
     monthly_limit: int = 0
     """Calls of a company in a calendar month (UTC); 0: any number."""
+
+
+class Entrant(Protocol):
+    """Whoever wants one of the places of an allocation."""
+
+    def enter(self) -> None:
+        """It has one, and gives it back when it is done."""
+
+    def turn_away(self, reason: LimitReached) -> None:
+        """It has waited for one for as long as it may."""
 
 
 class Places:

@@ -40,7 +40,7 @@ from runyard.model.ids import (
     WorkerId,
 )
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
-from runyard.model.tasks import Declaration, Version
+from runyard.model.tasks import Declaration, Task, Version
 from runyard.model.workers import Worker, WorkerState
 from runyard.stores.contract.leases import ClaimedRun
 from runyard.stores.contract.runs import ProgressReport
@@ -163,6 +163,16 @@ class WorkerPort(Protocol):
         """Send it away, telling why; it ends everything that it executes."""
 
 
+class CallUnderWay(Protocol):
+    """A call that a session executes."""
+
+    task: Task
+
+    @property
+    def held(self) -> HeldRun:
+        """The call in the form of a held run, for the lines and files that come of it."""
+
+
 class Session:
     """One connected worker."""
 
@@ -177,7 +187,7 @@ class Session:
         self.labels = frozenset(worker.labels)
         self.capacity = 0
         self.held: dict[RunId, HeldRun] = {}
-        self.calls: dict[RunId, HeldRun] = {}
+        self.calls: dict[RunId, CallUnderWay] = {}
         """Calls that its children execute; they take no slots and have no leases."""
         self.kept: set[AllocationId] = set()
         """Allocations that it keeps warm."""
@@ -232,7 +242,8 @@ class Session:
     def holding(self, run: RunId, token: int) -> HeldRun | None:
         """The run that it holds under this token, or the call."""
         if token == CALL_TOKEN:
-            return self.calls.get(run)
+            call = self.calls.get(run)
+            return None if call is None else call.held
         held = self.held.get(run)
         return held if held is not None and held.token == token else None
 

@@ -73,11 +73,12 @@ class _MentionedFile(msgspec.Struct, frozen=True, omit_defaults=True):
 class Shape:
     """What JSON may stand for these fields."""
 
-    __slots__ = ("_decoder", "_empty", "_has_decimals", "_has_files", "fields")
+    __slots__ = ("_decoder", "_empty", "_has_decimals", "fields", "has_files")
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self._has_files = _mentions(fields, FileValue)
+        self.has_files = _mentions(fields, FileValue)
+        """Whether files may stand in a value at a declared place."""
         self._has_decimals = _mentions(fields, DecimalNumber)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_struct(fields))
         self._empty = None if any(f.required for f in fields) else self._canonical(NO_VALUES)
@@ -107,7 +108,7 @@ class Shape:
 
         Costs nothing when the fields have no files.
         """
-        if not self._has_files:
+        if not self.has_files:
             return ()
         found: list[FileId] = []
 
@@ -123,7 +124,7 @@ class Shape:
 
         Costs nothing when the fields have no files.
         """
-        if not self._has_files or _ADDRESS_MARK not in raw:
+        if not self.has_files or _ADDRESS_MARK not in raw:
             return ()
         found: list[FileAddress] = []
 
@@ -156,7 +157,7 @@ class Shape:
 
     def with_files(self, raw: bytes, files: Mapping[FileId, FileReference]) -> bytes:
         """This (accepted) value with each file's full form; raises InputRefused for unknown ids."""
-        if not self._has_files:
+        if not self.has_files:
             return raw
         unknown: list[FieldProblem] = []
 

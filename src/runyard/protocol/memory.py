@@ -5,8 +5,8 @@ the server as one list, in the next turn, so a burst of reports costs one hop. W
 sends reaches the worker at once: a claimed run leaves for its child before the server does
 anything else. That is safe because the server is only ever entered by the loop, never out of the
 worker's code; so neither end is entered while it is at work. The end of a call is the exception: somebody
-waits for it, and the server does no more than to wake that one, so it arrives at once too unless something
-else was said before it. The loop itself is handed in (`call_soon`), because nothing here may know of one.
+waits for it, so it arrives at once too, unless something else was said before it. The server answers that one,
+and may hand over the call that has waited for the child: so the worker says it last, when it is done with it. The loop itself is handed in (`call_soon`), because nothing here may know of one.
 """
 
 from collections.abc import Callable

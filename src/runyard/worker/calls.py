@@ -8,6 +8,7 @@ child that died or was worn is being replaced: then the call waits for the next 
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 
 import msgspec
 
@@ -91,6 +92,7 @@ class Calls:
             settings.limits, busy=self._busy_children, end=self._end_child, looked=_nothing
         )
         self._is_closed = False
+        self._loop = asyncio.get_running_loop()
 
     # ------------------------------------------------------------ what the server asks
 
@@ -324,15 +326,15 @@ class Calls:
     def _refuse(self, call: Call, version: VersionId, error: RunError) -> None:
         is_of_code = error.kind not in {"NotAllocated", "NoProcess"}
         outcome = Outcome.NOT_LOADED if is_of_code else Outcome.LOST
-        self._send(
-            CallEnded(
-                run_id=call.run_id,
-                version_id=version,
-                outcome=outcome,
-                finished_at=instant(wall()),
-                error=error,
-            )
+        end = CallEnded(
+            run_id=call.run_id,
+            version_id=version,
+            outcome=outcome,
+            finished_at=instant(wall()),
+            error=error,
         )
+        # Not at once: the server may hand over the next one as soon as it hears of this.
+        self._loop.call_soon(self._send, end)
 
     async def _fetch_files(self, execution: Execution) -> None:
         staged = self._nursery.staging(f"call-{execution.run_id}")
@@ -379,7 +381,9 @@ class Calls:
             except OSError as problem:  # the disk is full
                 crew.idle.append(child)
                 error = RunError(kind="NotStored", message=f"its input was not stored: {problem}")
-                self._end(execution, crew, Outcome.RAISED, error=error)
+                self._loop.call_soon(
+                    partial(self._end, execution, crew, Outcome.RAISED, error=error)
+                )
                 return
         crew.busy[child] = None
         self._busy[child] = None
@@ -449,6 +453,8 @@ class Calls:
         crew = self._crew_of[child]
         held = self._held.pop(execution.run_id, None)
         drop_files(execution)
+        # First: with the news of the end, the next call may come that has waited for this child.
+        self._go_on(child, crew)
         if held is not None:
             if execution.log is not None:
                 self._close_log(execution)
@@ -464,7 +470,6 @@ class Calls:
                     logged_errors=packet.logged_errors,
                 )
             )
-        self._go_on(child, crew)
 
     def _go_on(self, child: Child, crew: Crew) -> None:
         """A child has ended a call: give it the next one, or let it rest or leave."""
