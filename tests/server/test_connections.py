@@ -39,7 +39,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runyard.server.http._PATIENCE", timedelta(milliseconds=300))
+    monkeypatch.setattr("runyard.server.connections._PATIENCE", timedelta(milliseconds=300))
     monkeypatch.setattr("runyard.server.http._LOOK_EVERY", 1)
 
 

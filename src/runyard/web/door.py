@@ -4,7 +4,6 @@ A hot route has an endpoint of its own kind, found by the same declaration; it t
 itself, without the objects in between.
 """
 
-import traceback
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
@@ -12,10 +11,10 @@ import msgspec
 
 from runyard.model.errors import InputRefused, RunyardError, TooLarge
 from runyard.model.tokens import Permission, TokenKind
-from runyard.telemetry import REQUEST_FAILED, emit
 from runyard.web.admission import Admission, ByToken
 from runyard.web.asgi import ClientGone, Message, Receive, Scope, Send
 from runyard.web.errors import MethodNotAllowed
+from runyard.web.failures import note_failure
 from runyard.web.house import House
 from runyard.web.problems import code_of, headers_of, problem_from, status_of, unexpected_problem
 from runyard.web.requests import Request
@@ -167,13 +166,7 @@ class Door:
             await answer.send(_nothing, send)
 
     async def _confess(self, error: Exception, route: str, scope: Scope, send: _Sending) -> None:
-        trace = self._engine.clock.new_uuid().hex
-        emit(
-            REQUEST_FAILED,
-            route=route,
-            trace=trace,
-            error="".join(traceback.format_exception(error)),
-        )
+        trace = note_failure(self._engine.clock, route, error)
         if not send.status:
             await self._form(None, trace, scope).send(_nothing, send)
 

@@ -1,6 +1,8 @@
 """What all doors of a server share."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -69,8 +71,20 @@ class House:
     pressure: Pressure = field(default_factory=Pressure)
     forwarding: Forwarding = field(default_factory=Forwarding)
     """To other servers, for what only they can answer."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Do this in the background."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server takes nothing new any more."""
+        return self.streams.is_ending
 
     def refuse_while_stopping(self) -> None:
         """Raise Stopping once the server takes nothing new any more."""
-        if self.streams.is_ending:
+        if self.is_stopping:
             raise Stopping

@@ -30,6 +30,15 @@ CONTAINMENT_HEADERS: Headers = [
 ]
 
 
+def lines_of(headers: Headers) -> bytes:
+    """These headers as they stand on the wire, each with its end of line."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+JSON_LINES = lines_of([(b"content-type", JSON), *SECURITY_HEADERS])
+"""The headers of JSON, on the wire."""
+
+
 async def send_bytes(
     send: Send, status: int, body: bytes, content_type: bytes = JSON, extra: Headers | None = None
 ) -> None:
@@ -60,6 +69,12 @@ class Response:
         self.status = status
         self.content_type = content_type
         self.headers = headers
+
+    @property
+    def lines(self) -> bytes:
+        """Its headers as they stand on the wire, without its length."""
+        own = self.headers or []
+        return lines_of([(b"content-type", self.content_type), *SECURITY_HEADERS, *own])
 
     async def send(self, receive: Receive, send: Send) -> None:
         """Write it out. `receive` tells streams that nobody listens any more."""

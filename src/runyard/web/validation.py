@@ -90,7 +90,7 @@ def struct_from_strings(values: dict[str, object], shape: type[S]) -> S:
 
 def refuse_repeated_names(body: bytes) -> None:
     """Raise when any object of this well-formed JSON has a name twice: readers would disagree."""
-    if len(body) <= _SMALL and _ESCAPED_COLON not in body and _has_a_use_for_each_colon(body):
+    if len(body) <= _SMALL and ESCAPED_COLON not in body and _has_a_use_for_each_colon(body):
         return  # None was there twice: of those only one is kept.
     try:
         _STRICT.decode(body.decode())
@@ -132,7 +132,7 @@ def _colons_of(value: Any) -> int:  # noqa: ANN401 - any JSON
 
 _SMALL = 4096
 """Bytes of a body whose names are counted first, which is quick."""
-_ESCAPED_COLON = b"\\u003"
+ESCAPED_COLON = b"\\u003"
 """Begins the one way to write a colon into a text that is not seen as one."""
 _decode_any = msgspec.json.Decoder().decode
 

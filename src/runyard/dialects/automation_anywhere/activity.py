@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from runyard.dialects.automation_anywhere import rows, shapes, wire
-from runyard.dialects.automation_anywhere.execution import file_links, told_of
+from runyard.dialects.automation_anywhere.execution import file_links
 from runyard.dialects.automation_anywhere.filters import (
     Column,
     Selection,
@@ -19,6 +19,7 @@ from runyard.dialects.automation_anywhere.filters import (
     narrowed,
     window,
 )
+from runyard.dialects.automation_anywhere.outcomes import told_of
 from runyard.dialects.automation_anywhere.people import RUNNER, RUNNER_ID
 from runyard.dialects.automation_anywhere.tasks import name_of, path_of
 from runyard.dialects.automation_anywhere.writing import Outputs

@@ -8,23 +8,21 @@ from collections.abc import AsyncIterator, Mapping
 
 from runyard.dialects.automation_anywhere import shapes
 from runyard.dialects.automation_anywhere.admission import token_in
-from runyard.dialects.automation_anywhere.reading import Inputs, Read
+from runyard.dialects.automation_anywhere.outcomes import returned
+from runyard.dialects.automation_anywhere.reading import Read
+from runyard.dialects.automation_anywhere.short_execution import OPERATION, ShortExecution
+from runyard.dialects.automation_anywhere.versions import Values, Versions
 from runyard.dialects.automation_anywhere.wire import (
-    CallFailed,
-    CallTimedOut,
     NotAllocated,
     TokenMismatch,
     ValuesRefused,
 )
-from runyard.dialects.automation_anywhere.writing import Link, Outputs
+from runyard.dialects.automation_anywhere.writing import Link
 from runyard.engine.calls import Spilled
 from runyard.engine.engine import Engine
 from runyard.engine.tickets import Guest
 from runyard.model.companies import Company
 from runyard.model.errors import AllocationNotFound, FieldProblem, InputRefused, KeptElsewhere
-from runyard.model.ids import VersionId
-from runyard.model.runs import RunError
-from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Task
 from runyard.model.tokens import Permission
 from runyard.stores.contract.calls import CallRecord
@@ -35,30 +33,19 @@ from runyard.web.permissions import demand
 from runyard.web.requests import demand_json, read_body
 from runyard.web.responses import ENCODER, send_bytes
 from runyard.web.routing import Route
+from runyard.web.shortcuts import REMEMBER
 from runyard.web.validation import struct_from_json
 
 LARGEST_BODY = 4 * 1024 * 1024
-MOST_VERSIONS = 10_000
 MOST_ADMISSIONS = 1_000
 INPUT = "botInput"
-_TIMED_OUT = "the task took longer than it may in real time; its process was ended"
-
-
-class Values:
-    """How the input of one version is read and its output written."""
-
-    __slots__ = ("inputs", "outputs")
-
-    def __init__(self, inputs: Inputs, outputs: Outputs) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
 
 
 class Executor:
     """Executes API Tasks."""
 
     def __init__(self) -> None:
-        self._values: dict[VersionId, Values] = {}
+        self._versions = Versions()
         self._admissions: dict[tuple[str, str, str], tuple[Guest, Company]] = {}
         """Who may execute what, by token, task and tenant: as long as guest and company are the same
         objects, nothing about them has changed."""
@@ -79,7 +66,8 @@ class Executor:
         """
         engine = house.engine
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        company = await self._admitted(engine, headers, params)
+        token = token_in(headers)
+        guest, company = await self._admitted(engine, token, params)
         house.refuse_while_stopping()
         body = await read_body(headers, receive, LARGEST_BODY)
         asked = _asked(headers, body)
@@ -91,19 +79,25 @@ class Executor:
             return
         raw = await _input(engine, company, values, asked)
         record = await _called(engine, company, task, raw)
-        returned = _output(record)  # perhaps of another version, which took over meanwhile
-        values = self._values.get(record.version_id) or await self._of(engine, record.version_id)
-        output = values.outputs.write(returned, file_links(house, company))
-        answer = ENCODER.encode({"hotBotResult": {"botOutput": output}})
+        found = returned(record)
+        # Perhaps of another version, which took over meanwhile.
+        values = await self._versions.of(engine, record.version_id)
+        link = file_links(house, company)
+        answer = ENCODER.encode({"hotBotResult": {"botOutput": values.outputs.write(found, link)}})
+        if REMEMBER in scope:
+            opening = await engine.calls.opening(company, task)
+            if opening is not None:
+                shortcut = ShortExecution(house, token, guest, opening, self._versions, link)
+                scope[REMEMBER](shortcut)
         await send_bytes(send, 200, answer, extra=[(b"x-execution-id", b"%d" % record.id)])
 
     async def _admitted(
-        self, engine: Engine, headers: Mapping[bytes, bytes], params: Mapping[str, str]
-    ) -> Company:
-        """The company in which the caller may call this task; raises Unauthenticated, TokenMismatch,
+        self, engine: Engine, token: str, params: Mapping[str, str]
+    ) -> tuple[Guest, Company]:
+        """The caller, and the company in which that one may call this task; raises Unauthenticated, TokenMismatch,
         Forbidden.
         """
-        token, bot, tenant = token_in(headers), params["botId"], params["tenant"]
+        bot, tenant = params["botId"], params["tenant"]
         guest = engine.tickets.recall(token) or await engine.tickets.authenticate(token)
         company = await engine.directory.company_by_id(guest.company.id)
         known = self._admissions.get((token, bot, tenant))
@@ -112,7 +106,7 @@ class Executor:
             if len(self._admissions) >= MOST_ADMISSIONS:
                 self._admissions.clear()
             self._admissions[token, bot, tenant] = (guest, company)
-        return company
+        return guest, company
 
     async def _serving(self, engine: Engine, task: Task) -> Values:
         """How values of the version that serves now are read and written."""
@@ -121,23 +115,14 @@ class Executor:
             _, version = engine.allocations.kept(task).serving()
         except AllocationNotFound:
             raise NotAllocated from None
-        return self._values.get(version) or await self._of(engine, version)
-
-    async def _of(self, engine: Engine, version_id: VersionId) -> Values:
-        declaration = (await engine.directory.version(version_id)).declaration
-        if len(self._values) >= MOST_VERSIONS:
-            self._values.clear()
-        inputs = Inputs(declaration.inputs, declaration.outputs)
-        values = Values(inputs, Outputs(declaration.outputs))
-        self._values[version_id] = values
-        return values
+        return await self._versions.of(engine, version)
 
     def route(self) -> Route:
         """Where it stands."""
         return Route(
             method="POST",
             path="/hotbot/{botId}/{tenant}/execute",
-            operation="execute",
+            operation=OPERATION,
             title="Execute an API Task",
             permission=Permission.OPERATE,
             hot=self.execute,
@@ -213,23 +198,6 @@ def placed(problem: FieldProblem) -> FieldProblem:
     return FieldProblem(
         field=f"{INPUT}.{problem.field}", seen=problem.seen, allowed=problem.allowed
     )
-
-
-def _output(record: CallRecord) -> bytes | None:
-    """What the task returned; raises CallTimedOut, CallFailed."""
-    if record.state is RunState.COMPLETED:
-        return record.output
-    if record.cause is Cause.TIMED_OUT:
-        raise CallTimedOut(_TIMED_OUT, record.id)
-    raise CallFailed(*told_of(record.error), record.id)
-
-
-def told_of(error: RunError | None) -> tuple[str, tuple[str, ...]]:
-    """How a task failed, and where."""
-    if error is None:
-        return "the task was ended", ()
-    lines = tuple(line.strip() for line in error.traceback.splitlines() if line.strip())
-    return f"{error.kind}: {error.message}", lines
 
 
 def file_links(house: House, company: Company) -> Link:

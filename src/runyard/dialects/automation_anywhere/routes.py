@@ -18,15 +18,14 @@ from runyard.dialects.automation_anywhere import (
 from runyard.dialects.automation_anywhere.admission import TOKEN_HEADER, TicketAdmission
 from runyard.dialects.automation_anywhere.examples import EXAMPLES
 from runyard.dialects.automation_anywhere.execution import Executor
+from runyard.dialects.automation_anywhere.refusals import problem_form
 from runyard.model import errors
 from runyard.model.errors import FieldProblem, RunyardError
 from runyard.model.tokens import Permission
-from runyard.web.asgi import Scope
 from runyard.web.door import Door
 from runyard.web.errors import MediaTypeRefused
 from runyard.web.house import House
 from runyard.web.openapi import Refusal, SecurityScheme, Title, document
-from runyard.web.problems import headers_of
 from runyard.web.references import Reference
 from runyard.web.requests import SEND_JSON, Request
 from runyard.web.responses import ENCODER, JSON, Response
@@ -186,18 +185,3 @@ def automation_anywhere_doors(house: House) -> dict[str, Door]:
     house.engine.callbacks.bodies[deploys.DIALECT] = deploys.callback_body(house)
     door = Door(house, "", routes_of_a_door(), TicketAdmission(), problem_form)
     return dict.fromkeys(ADDRESSES, door)
-
-
-def problem_form(error: RunyardError | None, trace: str, scope: Scope) -> Response:
-    """Problems as the dialect shows them."""
-    if error is None:
-        body = ENCODER.encode(wire.unexpected_problem(trace))
-        return Response(body, status=wire.UNEXPECTED.status)
-    headers = list(headers_of(error))
-    if isinstance(error, wire.CallFailed | wire.CallTimedOut):
-        headers.append((b"x-execution-id", b"%d" % error.execution))
-    return Response(
-        ENCODER.encode(wire.problem_from(error)),
-        status=wire.form_of(type(error)).status,
-        headers=headers,
-    )
