@@ -532,6 +532,8 @@ class Allocations:
             allocation.id, session.id, self._sessions.server, now, instead_of=kept.row
         )
         if is_placed:
+            if self._store.is_shared:  # from now on this server is asked by whoever closes a gate
+                await self._directory.refresh_gates()
             kept.session, kept.row = session, session.id
             kept.left.pop(session, None)  # it drained, and does so no longer
             session.kept.add(allocation.id)

@@ -19,6 +19,7 @@ import msgspec
 from runyard.engine.allocations import Allocations, Kept
 from runyard.engine.attempts import cause_of, judged_output
 from runyard.engine.call_records import CallRecords
+from runyard.engine.calls_elsewhere import EndedCalls
 from runyard.engine.files import REFERENCE_MARK, Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
@@ -174,6 +175,7 @@ class Calls:
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._peers = foundation.peers
+        self._sessions = foundation.sessions
         self.allocations = Allocations(foundation, settings)
         """Which tasks are kept warm, and where."""
         self.records = CallRecords(foundation.store, foundation.clock, logbook)
@@ -219,6 +221,8 @@ class Calls:
         call.is_durable = durable
         if self.months.most:
             await self.months.take(company)
+        if not self._directory.is_fresh:
+            await self._directory.refresh_gates()
         try:
             kept.let_in(call)
             record = await caller.answer
@@ -303,7 +307,7 @@ class Calls:
         try:
             # Both may be otherwise since it began to wait.
             if not self._directory.is_gate_open(call.task.gate_id):
-                raise CallsPaused(f"task {call.task.name!r} was paused while the call waited")
+                raise CallsPaused(self._why_closed(call.task))
             session, _ = call.kept.serving()
         except CallsPaused as reason:
             call.kept.leave()
@@ -315,6 +319,11 @@ class Calls:
         session.port.call(
             call.allocation.id, call.run_id, encode_public_id(call.public_id), call.input
         )
+
+    def _why_closed(self, task: Task) -> str:
+        if self._directory.is_fresh:
+            return f"task {task.name!r} was paused while the call waited"
+        return f"task {task.name!r} may be paused: the database is not at hand"
 
     def ended(self, session: Session, end: AttemptEnd, version: VersionId) -> None:
         """A call is over."""
@@ -379,8 +388,8 @@ class Calls:
                 self._lose(call, "its worker disappeared")
         self.allocations.leave(session)
 
-    async def kill(self, company: CompanyId, task: TaskId) -> list[RunId]:
-        """End the calls of a task that execute now; those of which no code executes any more."""
+    async def kill(self, company: CompanyId, task: TaskId) -> EndedCalls:
+        """End the calls of a task that execute now at this server."""
         by_session: dict[Session, list[HeldRun]] = {}
         for call in self._under_way.values():
             if call.task.id == task and call.task.company_id == company:
@@ -388,13 +397,15 @@ class Calls:
                 assert call.session is not None
                 by_session.setdefault(call.session, []).append(call.held)
         dead: list[RunId] = []
+        left: list[RunId] = []
         for session, calls in by_session.items():
-            killed = await session.port.kill(calls)
+            killed = await self._sessions.within_lease(session, session.port.kill(calls))
             dead.extend(sorted(killed))
+            left.extend(call.run_id for call in calls if call.run_id not in killed)
             for run in killed:
                 if (found := self._under_way.get(run)) is not None:
                     self._lose(found, "it was killed")
-        return dead
+        return EndedCalls(ended=tuple(dead), left=tuple(left))
 
     def _lose(self, call: _UnderWay, message: str) -> None:
         end = AttemptEnd(

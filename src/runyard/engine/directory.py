@@ -7,6 +7,7 @@ by the claim itself.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ from runyard.stores.contract.store import Store
 
 SHARED_LIFE = timedelta(seconds=1)
 MOST_ENTRIES = 50_000
+FRESH = timedelta(seconds=10)
+"""For how long calls may go by what was last seen of the gates of a shared database: who closes one
+waits so long for a server that does not say that it has seen it.
+"""
 
 
 class Directory:
@@ -48,6 +53,7 @@ class Directory:
         self._closing: Counter[GateId] = Counter()
         """Gates that are being closed, with how many callers do so: taken for closed whatever the
         database still says."""
+        self._fresh_until = 0.0 if store.is_shared else math.inf
         self._forget_at = clock.monotonic() + SHARED_LIFE
         self.changes = 0
         """Rises when companies or tasks are forgotten: what was found before may be otherwise now."""
@@ -61,8 +67,16 @@ class Directory:
     async def refresh_gates(self) -> None:
         """Load all gates anew."""
         async with self._reading:
+            began_at = self._clock.elapsed()
             self._read = {gate.id: gate for gate in await self._store.tasks.gates()}
             self.gates = {gate_id: self._seen(gate) for gate_id, gate in self._read.items()}
+            if self._store.is_shared:
+                self._fresh_until = began_at + FRESH.total_seconds()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether calls may go by the gates as they are known here."""
+        return self._clock.elapsed() < self._fresh_until
 
     async def refresh_gate(self, gate_id: GateId) -> None:
         """Load one gate anew."""
@@ -187,9 +201,9 @@ class Directory:
         return self._output_shapes.get(version_id)
 
     def is_gate_open(self, gate_id: GateId) -> bool:
-        """Whether nothing that is known here keeps this gate closed."""
+        """Whether calls may begin: nothing keeps this gate closed, and that is known well enough."""
         gate = self.gates.get(gate_id)
-        return gate is None or gate.is_open
+        return (gate is None or gate.is_open) and self._clock.elapsed() < self._fresh_until
 
     def has(self, company: Company, task: Task) -> bool:
         """Whether these are company and task as they are known now."""

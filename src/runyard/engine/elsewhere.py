@@ -11,7 +11,7 @@ begin nothing then and kill what they execute, and whoever lives rescues their r
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from runyard.engine.news import Topic
 from runyard.engine.peers import Peers
 from runyard.engine.sessions import Sessions
 from runyard.model.errors import Unconfirmed
-from runyard.model.ids import GateId, RunId, SessionId
+from runyard.model.ids import CompanyId, GateId, RunId, SessionId
 from runyard.stores.contract.leases import LeasedRun
 from runyard.stores.contract.peering import Answer, Errand, Holding, Peering, Verb
 from runyard.stores.contract.store import Store
@@ -198,6 +198,59 @@ class Elsewhere:
                     await self._clock.wait(wakeup, BEFORE_LOOKING_AGAIN)
         finally:
             await peering.withdraw([errand.id])
+
+    async def ask_sessions(
+        self,
+        verb: Verb,
+        company: CompanyId,
+        sessions: Sequence[SessionId],
+        *,
+        body: bytes = b"",
+        patience: timedelta,
+    ) -> dict[SessionId, bytes | None]:
+        """Ask something of the servers of these sessions; what they found. Those whose server has not
+        answered in this time are absent, whether it is dead or stands still.
+        """
+        peering = self._peering
+        if peering is None or not sessions:
+            return {}
+        first = await self._ids.take(len(sessions))
+        asked = {first + place: session for place, session in enumerate(sessions)}
+        now = self._clock.now()
+        await peering.ask(
+            [
+                Errand(
+                    id=errand,
+                    session_id=session,
+                    verb=verb,
+                    company_id=company,
+                    run_id=RunId(0),
+                    token=0,
+                    asked_at=now,
+                    body=body,
+                )
+                for errand, session in asked.items()
+            ]
+        )
+        try:
+            return await self._found(peering, asked, patience)
+        finally:
+            await peering.withdraw(list(asked))
+
+    async def _found(
+        self, peering: Peering, asked: Mapping[int, SessionId], patience: timedelta
+    ) -> dict[SessionId, bytes | None]:
+        waiting = dict(asked)
+        found: dict[SessionId, bytes | None] = {}
+        deadline = self._clock.monotonic() + patience
+        with self._listening() as wakeup:
+            while True:
+                self._peers.say(Topic.ERRANDS)
+                for errand, finding in (await peering.findings(list(waiting))).items():
+                    found[waiting.pop(errand)] = finding
+                if not waiting or self._clock.monotonic() > deadline:
+                    return found
+                await self._clock.wait(wakeup, BEFORE_LOOKING_AGAIN)
 
     # ------------------------------------------------------------ parts
 

@@ -23,6 +23,7 @@ from runyard.engine.attempts import Attempts
 from runyard.engine.audit import Audit
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
+from runyard.engine.calls_elsewhere import CallsElsewhere
 from runyard.engine.clock import Clock
 from runyard.engine.code import Code
 from runyard.engine.colleagues import Colleagues
@@ -170,7 +171,7 @@ class Engine:
         self._resuming = resuming = Resuming(parts, attempts, calls.lost)
         self.workers = Workers(parts, steering, resuming, self.maintenance.lose)
         self.overview = Overview(store, clock, self.workers)
-        self._errands = Errands(parts, steering, self.runs)
+        self._errands = Errands(parts, steering, self.runs, calls)
         self._loops: asyncio.Task[None] | None = None
         self._introduce(parts)
 
@@ -445,6 +446,7 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
         sessions=sessions,
         peers=peers,
         elsewhere=elsewhere,
+        calls_elsewhere=CallsElsewhere(store, clock, sessions, elsewhere),
         colleagues=Colleagues(store, sessions, elsewhere, ids),
         dispatcher=Dispatcher(store, clock, directory, sessions, peers),
         watch=Watch(store, clock, peers),

@@ -9,24 +9,29 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
+from runyard.engine.calls import Calls
+from runyard.engine.calls_elsewhere import encode_ended
 from runyard.engine.colleagues import inspected
 from runyard.engine.foundation import Foundation
 from runyard.engine.news import Topic
 from runyard.engine.runs import Runs
 from runyard.engine.steering import KillReport, Steering
-from runyard.model.ids import RunId
+from runyard.model.ids import RunId, TaskId
 from runyard.stores.contract.peering import Answer, Errand, Peering, Verb
 from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 FENCE_EVERY = timedelta(seconds=1)
 
 Doing = Callable[[Sequence[Errand]], Awaitable[dict[RunId, Answer]]]
+Finding = Callable[[Errand], Awaitable[tuple[Answer, bytes | None]]]
 
 
 class Errands:
     """Answers other servers."""
 
-    def __init__(self, foundation: Foundation, steering: Steering, runs: Runs) -> None:
+    def __init__(
+        self, foundation: Foundation, steering: Steering, runs: Runs, calls: Calls
+    ) -> None:
         self._peering = foundation.store.peering
         self._peers = foundation.peers
         self._clock = foundation.clock
@@ -35,6 +40,7 @@ class Errands:
         self._directory = foundation.directory
         self._steering = steering
         self._runs = runs
+        self._calls = calls
         self._under_way: set[int] = set()
         self._wakeup = asyncio.Event()
         self._doings: dict[Verb, Doing] = {
@@ -42,6 +48,11 @@ class Errands:
             Verb.KILL_BEGUN: self._kill_begun,
             Verb.DROP: self._drop,
             Verb.PARK: self._park,
+        }
+        self._finders: dict[Verb, Finding] = {
+            Verb.INSPECT: self._inspect,
+            Verb.CLOSE: self._close,
+            Verb.END_CALLS: self._end_calls,
         }
 
     def notice(self) -> None:
@@ -88,8 +99,8 @@ class Errands:
     def _does(self, verb: Verb, errands: Sequence[Errand]) -> Callable[[], Awaitable[None]]:
         async def done() -> None:
             try:
-                if verb is Verb.INSPECT:
-                    answers = [await self._inspect(errand) for errand in errands]
+                if (finder := self._finders.get(verb)) is not None:
+                    answers = [(errand.id, *await finder(errand)) for errand in errands]
                 else:
                     became = await self._doings[verb](errands)
                     answers = [(e.id, became.get(e.run_id, Answer.LEFT), None) for e in errands]
@@ -109,10 +120,19 @@ class Errands:
 
     # ------------------------------------------------------------ the verbs
 
-    async def _inspect(self, errand: Errand) -> tuple[int, Answer, bytes | None]:
+    async def _inspect(self, errand: Errand) -> tuple[Answer, bytes | None]:
         company = await self._directory.company_by_id(errand.company_id)
-        answer, result = await inspected(self._sessions, company, errand)
-        return errand.id, answer, result
+        return await inspected(self._sessions, company, errand)
+
+    async def _close(self, errand: Errand) -> tuple[Answer, bytes | None]:
+        del errand  # one look shows all gates
+        await self._directory.refresh_gates()
+        self._directory.reload()
+        return Answer.DONE, None
+
+    async def _end_calls(self, errand: Errand) -> tuple[Answer, bytes | None]:
+        ended = await self._calls.kill(errand.company_id, TaskId(int(errand.body)))
+        return Answer.DONE, encode_ended(ended)
 
     async def _kill(self, errands: Sequence[Errand]) -> dict[RunId, Answer]:
         return _reported(await self._steering.kill_held(_tokens(errands)))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from runyard.engine.calls_elsewhere import CallsElsewhere
 from runyard.engine.clock import Clock
 from runyard.engine.colleagues import Colleagues
 from runyard.engine.directory import Directory
@@ -25,6 +26,7 @@ class Foundation:
     directory: Directory
     sessions: Sessions
     elsewhere: Elsewhere
+    calls_elsewhere: CallsElsewhere
     colleagues: Colleagues
     dispatcher: Dispatcher
     watch: Watch

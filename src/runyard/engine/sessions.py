@@ -10,9 +10,9 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -425,6 +425,23 @@ class Sessions:
         if not able:
             raise NoWorker("no worker is connected that could inspect the bundle")
         return min(able, key=lambda session: len(session.held))
+
+    async def within_lease(
+        self, session: Session, asking: Coroutine[Any, Any, set[RunId]]
+    ) -> set[RunId]:
+        """A worker's answer; none once it has been silent for longer than its lease lasts. A worker
+        that gives signs of life and no answers loses its session.
+        """
+        answered = asyncio.Event()
+        answer = asyncio.ensure_future(asking)
+        answer.add_done_callback(lambda _: answered.set())
+        try:
+            if await self._clock.wait(answered, self.lease):
+                return answer.result()
+            session.is_deaf = True
+            return set()
+        finally:
+            answer.cancel()
 
     def lease_end(self, now: datetime) -> datetime:
         """Until when a lease lasts that is renewed now. On a database of our own this process

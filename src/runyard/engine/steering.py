@@ -6,10 +6,8 @@ under way, then asks the sessions. What a session takes back has not begun and n
 kills is dead before it answers. Runs that sessions of other servers hold are `elsewhere`.
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -47,18 +45,19 @@ class Steering:
         self._watch = foundation.watch
         self._directory = foundation.directory
         self._elsewhere = foundation.elsewhere
+        self._calls_elsewhere = foundation.calls_elsewhere
 
     async def take_back(self, wanted: Iterable[RunId]) -> list[HeldRun]:
         """Take back those of these runs that have not begun; they still have to be put somewhere."""
         taken: list[HeldRun] = []
         for session, runs in self._sessions.holders(wanted).items():
-            back = await self._within_lease(session, session.port.recall(runs))
+            back = await self._sessions.within_lease(session, session.port.recall(runs))
             taken.extend(self._release(session, runs, back))
         return taken
 
     async def hold_back(self, company: CompanyId, gate: GateId | None = None) -> None:
         """Put every run of a company (or gate) that was claimed but has not begun back into the
-        queue. Its gates are closed already.
+        queue, and let no call of it begin anywhere. Its gates are closed already.
         """
         await self._dispatcher.barrier()
         unbegun = [
@@ -69,8 +68,9 @@ class Steering:
         ]
         if unbegun:
             await self._put_back(unbegun)
-        gates = [g.id for g in self._directory.gates_of(company) if gate in {None, g.id}]
-        await self._elsewhere.given_back(gates)
+        gates = [g for g in self._directory.gates_of(company) if gate in {None, g.id}]
+        await self._calls_elsewhere.close(company, {gate.task_id for gate in gates})
+        await self._elsewhere.given_back([gate.id for gate in gates])
 
     async def _put_back(self, unbegun: Sequence[HeldRun]) -> None:
         """Take these back and put them into the queue. From the first that is taken to the last that
@@ -233,7 +233,7 @@ class Steering:
         ]
 
     async def _kill_at(self, session: Session, runs: Sequence[HeldRun]) -> list[RunId]:
-        dead = await self._within_lease(session, session.port.kill(runs))
+        dead = await self._sessions.within_lease(session, session.port.kill(runs))
         ended = self._release(session, runs, dead)
         await self._attempts.settled()  # ends that came in before the kill are recorded first
         return await self._record_kills(ended)
@@ -241,24 +241,7 @@ class Steering:
     async def silence(self, session: Session) -> None:
         """End everything that a worker executes, before its leases are given to others."""
         if held := [run for run in session.held.values() if not run.ending]:
-            await self._within_lease(session, session.port.kill(held))
-
-    async def _within_lease(
-        self, session: Session, asking: Coroutine[Any, Any, set[RunId]]
-    ) -> set[RunId]:
-        """The worker's answer; none once it has been silent for longer than its lease lasts. A worker
-        that gives signs of life and no answers loses its session.
-        """
-        answered = asyncio.Event()
-        answer = asyncio.ensure_future(asking)
-        answer.add_done_callback(lambda _: answered.set())
-        try:
-            if await self._clock.wait(answered, self._sessions.lease):
-                return answer.result()
-            session.is_deaf = True
-            return set()
-        finally:
-            answer.cancel()
+            await self._sessions.within_lease(session, session.port.kill(held))
 
     async def _record_kills(self, runs: Sequence[HeldRun]) -> list[RunId]:
         now = self._clock.now()

@@ -29,6 +29,7 @@ class Tasks:
         self._dispatcher = foundation.dispatcher
         self._steering = steering
         self._calls = calls
+        self._calls_elsewhere = foundation.calls_elsewhere
         self._watch = foundation.watch
 
     async def load(self, company: Company, ref: str) -> Task:
@@ -70,7 +71,7 @@ class Tasks:
 
     async def kill(self, company: Company, ref: str) -> KillReport:
         """End the task's runs that are under way, between two attempts too, and its calls; raises
-        TaskNotFound.
+        TaskNotFound, and Unconfirmed when another server does not say what became of its calls.
 
         Runs that have never begun stay in the queue.
         """
@@ -81,9 +82,12 @@ class Tasks:
             report = await self._steering.kill(begun, if_begun=others)
             # Of those whose attempt ended meanwhile, one may have come back for another.
             waiting += await self._cancel_between_attempts(company, task)
-        calls = await self._calls.kill(company.id, task.id)
-        killed = (*report.killed, *waiting, *calls)
-        return KillReport(killed=killed, unconfirmed=report.unconfirmed)
+        here = await self._calls.kill(company.id, task.id)
+        there = await self._calls_elsewhere.end(company.id, task.id)
+        return KillReport(
+            killed=(*report.killed, *waiting, *here.ended, *there.ended),
+            unconfirmed=(*report.unconfirmed, *here.left, *there.left),
+        )
 
     async def drop_stranded(self, company: Company, ref: str) -> builtins.list[RunId]:
         """Cancel the task's queued runs that have never begun; which.

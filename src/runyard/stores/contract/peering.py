@@ -41,6 +41,10 @@ class Verb(StrEnum):
     """Put it aside if its attempt has not begun."""
     INSPECT = "inspect"
     """Have the worker look into a bundle; no run is meant."""
+    CLOSE = "close"
+    """Look at the gates: of those that are closed no call begins any more; no run is meant."""
+    END_CALLS = "end_calls"
+    """End the calls of a task that execute; no run is meant."""
 
 
 class Answer(StrEnum):
