@@ -119,6 +119,7 @@ class Kept:
         self.in_flight = 0
         self.waiting: deque[tuple[float, Entrant]] = deque()
         """Who waits for a place, and until when (the loop's time)."""
+        self._loop = asyncio.get_running_loop()
         self._patience: asyncio.TimerHandle | None = None
         self._leaving = 0
         """Places that are being given back at this moment."""
@@ -146,11 +147,10 @@ class Kept:
             raise LimitReached(self._full)
         if self.in_flight < allocation.limit:
             self.places.await_place(self._admit_one)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + allocation.wait.total_seconds()
+        until = self._loop.time() + allocation.wait.total_seconds()
         self.waiting.append((until, entrant))
         if self._patience is None:
-            self._patience = loop.call_at(until, self._turn_away)
+            self._patience = self._loop.call_at(until, self._turn_away)
 
     def withdraw(self, entrant: Entrant) -> bool:
         """It waits no longer; False when it does not wait."""
@@ -166,14 +166,13 @@ class Kept:
         rings. Who came in after the wait was made shorter may so wait as long as those before.
         """
         self._patience = None
-        loop = asyncio.get_running_loop()
         # The loop may be early by what its clock does not show.
-        while self.waiting and self.waiting[0][0] <= loop.time() + CLOCK_STEP:
+        while self.waiting and self.waiting[0][0] <= self._loop.time() + CLOCK_STEP:
             _, entrant = self.waiting.popleft()
             reason = f"no child became free within {self.allocation.wait}"
             entrant.turn_away(LimitReached(reason))
         if self.waiting:
-            self._patience = loop.call_at(self.waiting[0][0], self._turn_away)
+            self._patience = self._loop.call_at(self.waiting[0][0], self._turn_away)
 
     @property
     def has_room(self) -> bool:

@@ -30,10 +30,12 @@ from runyard.engine.transitions import target
 from runyard.model.allocations import Allocation, Overflow, Recording
 from runyard.model.companies import Company
 from runyard.model.errors import (
+    AllocationNotFound,
     CallsPaused,
     InputRefused,
     KeptElsewhere,
     LimitReached,
+    TaskNotFound,
     TooLarge,
 )
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
@@ -258,17 +260,19 @@ class Calls:
 
     # ------------------------------------------------------------ the way that does not wait
 
-    async def opening(self, company: Company, task: Task) -> Opening | None:
+    async def opening(self, company: Company, ref: str) -> Opening | None:
         """What `begin` needs for calls of this task; None where each call has to find it out."""
-        kept = self.allocations.kept(task)
-        version = kept.version_id
-        if version is None or self.months.most:
+        try:
+            task = await self._directory.task(company.id, ref)
+            kept = self.allocations.kept(task)
+            _, version = kept.serving()
+            shape = await self._directory.input_shape(version)
+            await self._directory.output_shape(version)
+            _refuse_paused(company, task)
+        except (TaskNotFound, AllocationNotFound, CallsPaused):  # since the last call
             return None
-        shape = await self._directory.input_shape(version)
-        await self._directory.output_shape(version)
-        if shape.has_files or not self._directory.has(company, task):
+        if shape.has_files or self.months.most or not self._directory.has(company, ref, task):
             return None
-        _refuse_paused(company, task)
         return Opening(company, task, kept, version, shape, self._directory.changes)
 
     def begin(self, opening: Opening, raw: bytes, caller: Caller) -> bool:
@@ -297,7 +301,12 @@ class Calls:
         run = self._ids.take_at_hand()
         if run is None:
             return False
-        kept.let_in(_UnderWay(self, RunId(run), opening.task, kept, accepted, caller))
+        call = _UnderWay(self, RunId(run), opening.task, kept, accepted, caller)
+        if kept.has_room:
+            kept.take()
+            self._execute(call, session)
+        else:
+            kept.let_in(call)
         return True
 
     # ------------------------------------------------------------ from place to end
@@ -313,6 +322,9 @@ class Calls:
             call.kept.leave()
             call.caller.refused(reason)
             return
+        self._execute(call, session)
+
+    def _execute(self, call: _UnderWay, session: Session) -> None:
         call.session = session
         self._under_way[call.run_id] = session.calls[call.run_id] = call
         self._wakeup.set()

@@ -13,6 +13,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
+_RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+"""Of the last ten bytes of a UUIDv7."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -114,6 +118,5 @@ class SystemClock:
 
 def uuid7_bytes(millis: int, tail: bytes) -> bytes:
     """A UUIDv7 of this millisecond with ten random bytes."""
-    head = (tail[0] & 0x0F) | 0x70
-    variant = (tail[2] & 0x3F) | 0x80
-    return millis.to_bytes(6, "big") + bytes((head, tail[1], variant)) + tail[3:]
+    random_bits = int.from_bytes(tail, "big") & _RANDOM_BITS
+    return (millis << 80 | _VERSION_AND_VARIANT | random_bits).to_bytes(16, "big")

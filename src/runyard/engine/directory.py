@@ -167,6 +167,10 @@ class Directory:
             self._versions[version_id] = known
         return known
 
+    def version_at_hand(self, version_id: VersionId) -> Version | None:
+        """The same, when it was asked for before."""
+        return self._versions.get(version_id)
+
     async def numbered_version(self, task: Task, number: int) -> Version:
         """The version of a task that has this number; raises VersionNotFound."""
         known = self._numbers.get((task.id, number))
@@ -205,11 +209,11 @@ class Directory:
         gate = self.gates.get(gate_id)
         return (gate is None or gate.is_open) and self._clock.elapsed() < self._fresh_until
 
-    def has(self, company: Company, task: Task) -> bool:
-        """Whether these are company and task as they are known now."""
+    def has(self, company: Company, ref: str, task: Task) -> bool:
+        """Whether these are the company, and its task of this name, as they are known now."""
         return (
             self._companies_by_id.get(company.id) is company
-            and self._tasks.get((company.id, str(task.id))) is task
+            and self._tasks.get((company.id, ref)) is task
         )
 
     def is_unchanged(self, changes: int) -> bool:

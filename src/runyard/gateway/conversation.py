@@ -138,11 +138,13 @@ class Conversation:
     # ------------------------------------------------------------ what arrives
 
     def _receive(self, arrived: list[FromWorker]) -> None:
-        now = self._now()
         for frame in arrived:
             try:
-                reply = self._talk.receive(frame, now)
-                self._hear(frame, reply)
+                if type(frame) is frames.CallEnded and self._talk.state is SessionState.OPEN:
+                    self._hear_call_end(frame)  # whoever calls waits for each microsecond
+                else:
+                    reply = self._talk.receive(frame, self._now())
+                    self._hear(frame, reply)
             except ProtocolViolation as violation:
                 self._transport.close(f"protocol violation: {violation}")
                 return
@@ -163,6 +165,10 @@ class Conversation:
             case _:
                 if self._link is not None and self._link.wire is self:
                     self._link.hear(frame)
+
+    def _hear_call_end(self, frame: frames.CallEnded) -> None:
+        if self._link is not None and self._link.wire is self:
+            self._link.hear_call_end(frame)
 
     def _hear_heartbeat(self, reply: FromServer | None) -> None:
         """A sign of life. Its answer lets the worker count on its leases: where these stand in a

@@ -279,8 +279,8 @@ class WorkerLink:
         if session is None:
             return
         match frame:
-            case frames.CallEnded(version_id=version):
-                self._engine.calls.ended(session, _call_end(frame), version)
+            case frames.CallEnded():
+                self.hear_call_end(frame)
             case frames.Ended(ends):
                 self._engine.ended(session, [_attempt_end(end) for end in ends])
             case frames.Begun(starts):
@@ -319,6 +319,11 @@ class WorkerLink:
                 raise ProtocolViolation(f"{type(frame).__name__} within a session")
             case _:
                 assert_never(frame)
+
+    def hear_call_end(self, frame: frames.CallEnded) -> None:
+        """Take note of the end of a call."""
+        if self._session is not None:
+            self._engine.calls.ended(self._session, _call_end(frame), frame.version_id)
 
     # ------------------------------------------------------------ requests and transfers
 

@@ -33,9 +33,13 @@ AuditEntryId = NewType("AuditEntryId", int)
 PUBLIC_ID_LENGTH = 22
 
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def encode_public_id(raw: bytes) -> str:
     """The 22 characters that show these 16 bytes."""
-    return base64.urlsafe_b64encode(raw)[:PUBLIC_ID_LENGTH].decode("ascii")
+    encoded = binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE)
+    return encoded[:PUBLIC_ID_LENGTH].decode("ascii")
 
 
 def decode_public_id(text: str) -> bytes | None:

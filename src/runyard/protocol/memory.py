@@ -45,13 +45,13 @@ class MemoryEnd(Generic[Sent, Heard]):
         peer = self._peer
         if peer is None or self._end is not None:
             return
-        peer._inbox.append(frame)  # noqa: SLF001 - the two ends are one thing
-        if peer._delivering:  # noqa: SLF001
-            return
-        if isinstance(frame, self._urgent) and peer._receive is not None:  # noqa: SLF001
-            peer._deliver()  # noqa: SLF001
-        else:
+        inbox = peer._inbox  # noqa: SLF001 - the two ends are one thing
+        receive = peer._receive  # noqa: SLF001
+        if inbox or receive is None or not isinstance(frame, self._urgent):
+            inbox.append(frame)
             peer._wake()  # noqa: SLF001
+        else:
+            receive([frame])
 
     async def drained(self) -> None:
         """There is nothing to wait for."""

@@ -40,6 +40,11 @@ class ProblemForm(Protocol):
 
 def native_form(error: RunyardError | None, trace: str, scope: Scope) -> Response:
     """Problems as the native API shows them."""
+    return native_refusal(error, trace)
+
+
+def native_refusal(error: RunyardError | None, trace: str) -> Response:
+    """The same, whatever was asked for."""
     if error is None:
         body = ENCODER.encode(unexpected_problem(trace))
         return Response(body, status=500, content_type=PROBLEM_JSON)

@@ -30,21 +30,17 @@ class Ending(Enum):
 class Execution:
     """A claimed run: in a lane's queue, before a child, or in it."""
 
-    __slots__ = (
-        "assignment",
-        "begun_at",
-        "child",
-        "deadline",
-        "has_folder",
-        "introduction",
-        "is_announced",
-        "lane",
-        "log",
-        "order",
-        "run_id",
-        "staged",
-        "token",
-    )
+    lane: "Lane | None" = None
+    child: "Child | None" = None
+    begun_at: float | None = None
+    deadline: float | None = None
+    """Monotonic; when its timeout has passed."""
+    is_announced = False
+    staged: Path | None = None
+    """Where its input files lie until its child is known."""
+    has_folder = False
+    """Whether a folder with its files lies beside its child."""
+    log: LogBook | None = None
 
     def __init__(self, assignment: Assignment, introduction: Introduction, order: int) -> None:
         self.assignment = assignment
@@ -53,17 +49,6 @@ class Execution:
         self.token = assignment.token
         self.order = order
         """Rises with every assignment; smaller ones go first."""
-        self.lane: Lane | None = None
-        self.child: Child | None = None
-        self.begun_at: float | None = None
-        self.deadline: float | None = None
-        """Monotonic; when its timeout has passed."""
-        self.is_announced = False
-        self.staged: Path | None = None
-        """Where its input files lie until its child is known."""
-        self.has_folder = False
-        """Whether a folder with its files lies beside its child."""
-        self.log: LogBook | None = None
 
     @property
     def lease(self) -> Lease:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar, assert_never
+from typing import TypeGuard, TypeVar, assert_never
 
 from runyard.model.runs import CALL_TOKEN
 from runyard.protocol.frames import (
@@ -391,6 +391,9 @@ class Worker:
         self._outbox.clear()
 
     def _receive(self, transport: Transport, frames: list[FromServer]) -> None:
+        if self._is_call(frames, transport):
+            self._calls.call(frames[0])
+            return
         now = self._now()
         are_calls = True
         for frame in frames:
@@ -401,6 +404,17 @@ class Worker:
             are_calls = are_calls and type(frame) is Call
         if not are_calls:  # calls take no slots
             self._tell_capacity()
+
+    def _is_call(self, frames: list[FromServer], transport: Transport) -> TypeGuard[list[Call]]:
+        """Whether this is a call and nothing else: it takes no slots, is owed no answer, and is waited
+        for by somebody to whom each microsecond counts.
+        """
+        return (
+            type(frames[0]) is Call
+            and len(frames) == 1
+            and transport is self._transport
+            and self._session.state is SessionState.OPEN
+        )
 
     def _obey(self, frame: FromServer) -> None:  # noqa: C901, PLR0915 - one exhaustive match
         match frame:

@@ -10,7 +10,7 @@ from runyard.dialects.automation_anywhere import shapes
 from runyard.dialects.automation_anywhere.admission import token_in
 from runyard.dialects.automation_anywhere.outcomes import returned
 from runyard.dialects.automation_anywhere.reading import Read
-from runyard.dialects.automation_anywhere.short_execution import OPERATION, ShortExecution
+from runyard.dialects.automation_anywhere.short_execution import ShortExecution
 from runyard.dialects.automation_anywhere.versions import Values, Versions
 from runyard.dialects.automation_anywhere.wire import (
     NotAllocated,
@@ -83,9 +83,9 @@ class Executor:
         # Perhaps of another version, which took over meanwhile.
         values = await self._versions.of(engine, record.version_id)
         link = file_links(house, company)
-        answer = ENCODER.encode({"hotBotResult": {"botOutput": values.outputs.write(found, link)}})
+        answer = values.written(found, link)
         if REMEMBER in scope:
-            opening = await engine.calls.opening(company, task)
+            opening = await engine.calls.opening(company, params["botId"])
             if opening is not None:
                 shortcut = ShortExecution(house, token, guest, opening, self._versions, link)
                 scope[REMEMBER](shortcut)
@@ -122,7 +122,7 @@ class Executor:
         return Route(
             method="POST",
             path="/hotbot/{botId}/{tenant}/execute",
-            operation=OPERATION,
+            operation=ShortExecution.operation,
             title="Execute an API Task",
             permission=Permission.OPERATE,
             hot=self.execute,

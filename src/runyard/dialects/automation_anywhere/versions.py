@@ -2,9 +2,10 @@
 
 from runyard.dialects.automation_anywhere.quick import QuickInputs
 from runyard.dialects.automation_anywhere.reading import Inputs
-from runyard.dialects.automation_anywhere.writing import Outputs
+from runyard.dialects.automation_anywhere.writing import Link, Outputs
 from runyard.engine.engine import Engine
 from runyard.model.ids import VersionId
+from runyard.web.responses import ENCODER
 
 MOST_VERSIONS = 10_000
 
@@ -18,6 +19,11 @@ class Values:
         self.inputs = inputs
         self.quick = quick
         self.outputs = outputs
+
+    def written(self, returned: bytes | None, link: Link) -> bytes:
+        """The answer to an execution that returned this. `link`: the address of a file."""
+        outputs = self.outputs.write(returned, link)
+        return ENCODER.encode({"hotBotResult": {"botOutput": outputs}})
 
 
 class Versions:

@@ -3,33 +3,30 @@
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import UNSET, Raw
 
 from runyard.dialects.native import wire
+from runyard.dialects.native.call_answers import answer_for, input_of
 from runyard.dialects.native.paging import part_of
+from runyard.dialects.native.short_calls import ShortNativeCall
 from runyard.engine.allocations import AllocationOptions, AllocationView
 from runyard.engine.calls import Spilled
 from runyard.engine.engine import Engine
 from runyard.model.errors import KeptElsewhere
-from runyard.model.ids import encode_public_id
 from runyard.model.tokens import Permission, TokenKind
 from runyard.protocol.shapes import calls as call_shapes
 from runyard.protocol.shapes import parts
 from runyard.protocol.shapes import runs as run_shapes
 from runyard.protocol.shapes import tasks as task_shapes
-from runyard.stores.contract.calls import CallRecord
 from runyard.web.admission import load_company
 from runyard.web.asgi import Receive, Scope, Send
-from runyard.web.authentication import authenticate
+from runyard.web.authentication import bearer_secret, token_of
 from runyard.web.house import House
 from runyard.web.permissions import demand
 from runyard.web.requests import Request, demand_json, read_body
 from runyard.web.responses import ENCODER, Response, send_bytes
 from runyard.web.routing import Route
+from runyard.web.shortcuts import REMEMBER
 from runyard.web.validation import struct_from_json
-
-_NO_INPUT = b"{}"
-_NULL = Raw(b"null")
 
 
 async def list_allocations(request: Request) -> call_shapes.AllocationPage:
@@ -109,16 +106,17 @@ async def call_task(
     """
     engine = house.engine
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    token = await authenticate(engine.tokens, headers.get(b"authorization"), TokenKind.NATIVE)
+    secret = bearer_secret(headers.get(b"authorization"))
+    token = await token_of(engine.tokens, secret, TokenKind.NATIVE)
     company = await load_company(engine, params["company"], token)
     demand(Permission.OPERATE, token, company)
     house.refuse_while_stopping()
     demand_json(headers)
     body = await read_body(headers, receive, house.limits.starts)
     asked = struct_from_json(body, call_shapes.NewCall)
-    raw = _NO_INPUT if asked.input is UNSET else bytes(asked.input)
+    ref = params["task"]
     try:
-        ended = await engine.calls.call(company, params["task"], raw, durable=asked.durable)
+        ended = await engine.calls.call(company, ref, input_of(asked), durable=asked.durable)
     except KeptElsewhere as elsewhere:
         await house.forwarding.pass_on(elsewhere, scope, headers, body, send)
         return
@@ -126,22 +124,10 @@ async def call_task(
         await send_bytes(send, 202, ENCODER.encode(ended.run))
         return
     version = await engine.directory.version(ended.version_id)
-    answer = ENCODER.encode(_answer(ended, version.number))
+    answer = answer_for(ended, version.number)
+    if REMEMBER in scope and (opening := await engine.calls.opening(company, ref)) is not None:
+        scope[REMEMBER](ShortNativeCall(house, secret, token, opening))
     await send_bytes(send, 200, answer, extra=[(b"x-execution-id", b"%d" % ended.id)])
-
-
-def _answer(ended: CallRecord, version: int) -> call_shapes.CallAnswer:
-    started = ended.started_at
-    return call_shapes.CallAnswer(
-        id=ended.id,
-        public_id=encode_public_id(ended.public_id),
-        state=ended.state,
-        cause=ended.cause,
-        outputs=_NULL if ended.output is None else Raw(ended.output),
-        error=wire.error_shape(ended.error),
-        version=version,
-        duration=None if started is None else ended.finished_at - started,
-    )
 
 
 ROUTES = (
