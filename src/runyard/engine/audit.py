@@ -1,6 +1,7 @@
 """The audit log: written a moment behind what it tells of, so that nobody waits for it.
 
-A crash may lose the entries of that moment. Who signed in with a wrong name or password belongs to
+A crash may lose the entries of that moment. Entries are linked in a chain (`audit_chain`), so that who
+alters the log in the database is found out. Who signed in with a wrong name or password belongs to
 the company of the user who has that name, if anybody has; that is looked up here, and not before the
 answer, which would tell by its time.
 """
@@ -13,13 +14,14 @@ from datetime import timedelta
 import msgspec
 
 from runyard.engine.actors import Actors
+from runyard.engine.audit_chain import AuditChain, Verification, old_ones
 from runyard.engine.foundation import Foundation
 from runyard.engine.users import Users
 from runyard.model.audit import AuditEntry
 from runyard.model.companies import Company
 from runyard.model.errors import Busy
 from runyard.model.ids import ActorId, AuditEntryId, CompanyId
-from runyard.stores.contract.audit import AuditPosition
+from runyard.stores.contract.audit import AuditPosition, ChainEnd
 
 RETENTION = timedelta(days=180)
 PRUNE_EVERY = timedelta(hours=1)
@@ -48,7 +50,10 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
 class Audit:
     """Keeps and tells who has done what."""
 
-    def __init__(self, foundation: Foundation, actors: Actors, users: Users) -> None:
+    def __init__(
+        self, foundation: Foundation, actors: Actors, users: Users, chain: AuditChain
+    ) -> None:
+        self._chain = chain
         self._store = foundation.store
         self._clock = foundation.clock
         self._ids = foundation.ids
@@ -97,7 +102,7 @@ class Audit:
                 ]
                 try:
                     entries = [await self._completed(*each) for each in noted]
-                    await self._store.audit.add(entries)
+                    await self._chain.extend(entries)
                 except Busy:
                     self._pending.extendleft(reversed(noted))
                     raise
@@ -142,8 +147,17 @@ class Audit:
     async def prune(self) -> None:
         """Delete what is older than the log keeps."""
         before = self._clock.now() - RETENTION
-        while await self._store.audit.prune(before, PRUNED_AT_ONCE) >= PRUNED_AT_ONCE:
-            pass
+        while True:
+            cut, _ = await self._store.audit.ends()
+            old = old_ones(await self._store.audit.chain(cut.end.place, PRUNED_AT_ONCE), before)
+            if not old:
+                return
+            await self._chain.cut(old, cut.end)
+
+    async def verify(self, noted: ChainEnd | None = None) -> Verification:
+        """Whether the log is what was written. `noted`: an end that it had before. Raises WrongMasterKey."""
+        await self.flush()
+        return await self._chain.verify(noted)
 
 
 def _id_of(company: Company | None) -> CompanyId | None:

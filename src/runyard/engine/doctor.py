@@ -5,12 +5,14 @@ from datetime import timedelta
 
 import msgspec
 
+from runyard.engine.audit_chain import AuditChain
 from runyard.engine.colleagues import Colleague, slots_of
 from runyard.engine.foundation import Foundation
 from runyard.engine.keys import Keys
 from runyard.model.errors import RunyardError
 
 SHOWN_BREACHES = 20
+AUDIT_ENTRIES = 1_000
 LARGEST_DRIFT = timedelta(seconds=1)
 
 
@@ -36,8 +38,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 class Doctor:
     """Looks at a live installation."""
 
-    def __init__(self, foundation: Foundation, keys: Keys) -> None:
+    def __init__(self, foundation: Foundation, keys: Keys, chain: AuditChain) -> None:
         self._keys = keys
+        self._chain = chain
         self._store = foundation.store
         self._clock = foundation.clock
         self._sessions = foundation.sessions
@@ -49,7 +52,7 @@ class Doctor:
         try:
             checks = [await self._store_check(), await self._clock_check()]
             checks.append(await self._promise_check())
-            checks += await self._server_checks()
+            checks += [*await self._audit_checks(), *await self._server_checks()]
             others = await self._colleagues.list()
         except RunyardError as problem:
             checks = [Check(name="store", ok=False, detail=problem.detail)]
@@ -85,6 +88,16 @@ class Doctor:
             return Check(name="master key", ok=True, detail="the one of this database")
         detail = "not the one of this database; this server sends no callbacks"
         return Check(name="master key", ok=False, detail=detail)
+
+    async def _audit_checks(self) -> list[Check]:
+        """Whether the end of the audit log is what was written, where this server can tell."""
+        if not self._keys.are_right:
+            return []
+        found = await self._chain.verify_newest(AUDIT_ENTRIES)
+        detail = f"the newest {found.entries:,} entries are what was written"
+        if found.broken is not None:
+            detail = f"entry {found.broken.place}: {found.broken.detail}; see runyard audit verify"
+        return [Check(name="audit log", ok=found.broken is None, detail=detail)]
 
     async def _server_checks(self) -> list[Check]:
         """The servers that share the database, where any do."""

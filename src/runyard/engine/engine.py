@@ -21,6 +21,7 @@ from runyard.engine.api_keys import ApiKeys
 from runyard.engine.at_once import AtOnce
 from runyard.engine.attempts import Attempts
 from runyard.engine.audit import Audit
+from runyard.engine.audit_chain import AuditChain
 from runyard.engine.callbacks import Callbacks
 from runyard.engine.calls import Calls
 from runyard.engine.calls_elsewhere import CallsElsewhere
@@ -166,7 +167,7 @@ class Engine:
         self.history = History(parts)
         self.reach = Reach(parts)
         self.run_lists = RunLists(parts)
-        self.doctor = Doctor(parts, self._keys)
+        self.doctor = Doctor(parts, self._keys, self._audit_chain)
         self.maintenance = Maintenance(parts, attempts, schedules, tokens, self.logins)
         self._resuming = resuming = Resuming(parts, attempts, calls.lost)
         self.workers = Workers(parts, steering, resuming, self.maintenance.lose)
@@ -178,7 +179,8 @@ class Engine:
     def _let_people_in(self, parts: Foundation, settings: EngineSettings) -> None:
         self.users, self.logins = _people(parts, self._passwords, settings)
         self.actors = Actors(parts.store)
-        self.audit = Audit(parts, self.actors, self.users)
+        self._audit_chain = AuditChain(parts.store, self._keys)
+        self.audit = Audit(parts, self.actors, self.users, self._audit_chain)
         self.api_keys = ApiKeys(parts)
         self.signing = Signing(parts.store, parts.clock, self._keys)
         self.tickets = Tickets(

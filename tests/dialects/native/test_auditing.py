@@ -103,3 +103,35 @@ async def test_old_entries_go(
     await engine.audit.prune()
 
     assert len(await entries(place.acme)) == (before if age < RETENTION else 0)
+
+
+async def test_the_chain_of_the_log_is_verified(place: Place) -> None:
+    await place.acme.post("/systems", json={"name": "Chained"})
+
+    first = (await place.admin.get("/audit/verification")).json()
+    await place.acme.post("/systems/Chained/allow")
+    second = (await place.admin.get(f"/audit/verification?noted={first['end']}")).json()
+    other = first["end"][:-1] + ("0" if first["end"][-1] != "0" else "1")
+    unlike = (await place.admin.get(f"/audit/verification?noted={other}")).json()
+
+    assert (first["ok"], first["broken"]) == (True, None)
+    assert (second["ok"], second["entries"]) == (True, first["entries"] + 1)
+    assert unlike["ok"] is False
+    assert unlike["broken"]["place"] == int(first["end"].split(":")[0])
+    assert "noted" in unlike["broken"]["detail"]
+
+
+@pytest.mark.parametrize("noted", ["", "abc", "12", "12:xyz", "-1:" + "0" * 64, "9" * 40 + ":"])
+async def test_an_end_that_is_none_is_refused(place: Place, noted: str) -> None:
+    answer = await place.admin.get("/audit/verification", params={"noted": noted})
+
+    assert answer.status_code == 400
+    assert "noted" in answer.text
+
+
+async def test_only_the_installations_administrators_verify_it(place: Place) -> None:
+    secret = await a_secret(place.server, place.acme_slug, Role.ADMINISTRATOR)
+    async with client_of(place.server, secret) as theirs:
+        answer = await theirs.get("/audit/verification")
+
+    assert answer.status_code == 403

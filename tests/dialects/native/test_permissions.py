@@ -115,6 +115,7 @@ EXPECTED = {
     "DELETE /companies/{company}/systems/{system}": Permission.ADMINISTER,
     "GET /companies/{company}/audit": Permission.ADMINISTER,
     "GET /audit": Permission.INSTALL,
+    "GET /audit/verification": Permission.INSTALL,
     "GET /workers": Permission.READ,
     "GET /workers/{worker}": Permission.MONITOR,
     "POST /workers/{worker}/allow": Permission.INSTALL,

@@ -450,6 +450,7 @@ _AUDIT: Json = {
     "source": "POST /runyard/v1/companies/acme/systems/Finance/allow",
     "address": "10.1.0.7",
 }
+_BREAK: Json = {"place": 1204, "entry": 9001, "detail": "it is not what was written"}
 _SYSTEM: Json = {
     "id": 37,
     "name": "Finance",
@@ -468,6 +469,14 @@ _CREATED_SYSTEM: Json = {**_SYSTEM, "uuid": "0d6c1f0e-1f5b-4b0e-9a53-8e6a2f6f7c1
 EXAMPLES |= {
     audit_shapes.AuditEntry: _AUDIT,
     audit_shapes.AuditPage: _page(_AUDIT),
+    audit_shapes.AuditBreak: _BREAK,
+    audit_shapes.AuditVerification: {
+        "ok": False,
+        "entries": 1203,
+        "first": 1,
+        "end": "1203:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "broken": _BREAK,
+    },
     system_shapes.NewSystem: {
         "name": "Finance",
         "description": "The process suite that books invoices",

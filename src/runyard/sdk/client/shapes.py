@@ -11,6 +11,7 @@ from runyard.protocol.shapes import parts
 from runyard.protocol.shapes import runs as run_shapes
 from runyard.protocol.shapes.audit import AuditEntry as AuditEntry
 from runyard.protocol.shapes.audit import AuditPage as AuditPage
+from runyard.protocol.shapes.audit import AuditVerification as AuditVerification
 from runyard.protocol.shapes.bundles import DeployReport as DeployReport
 from runyard.protocol.shapes.calls import Allocation as Allocation
 from runyard.protocol.shapes.calls import AllocationChange as AllocationChange
