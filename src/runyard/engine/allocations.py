@@ -39,6 +39,7 @@ from runyard.model.errors import (
     TooManyAllocations,
 )
 from runyard.model.ids import AllocationId, CompanyId, SessionId, TaskId, UserId, VersionId
+from runyard.model.masking import masked_error
 from runyard.model.runs import RunError
 from runyard.model.tasks import Task
 from runyard.stores.contract.calls import Placement
@@ -397,7 +398,7 @@ class Allocations:
         kept = self._by_id.get(allocation)
         if kept is None or kept.session is not session:
             return
-        kept.children, kept.memory, kept.error = children, memory, error
+        kept.children, kept.memory, kept.error = children, memory, masked_error(error)
         if children or kept.version_id is not None:
             kept.version_id = version
         kept.told.set()

@@ -39,6 +39,7 @@ from runyard.model.errors import (
     TooLarge,
 )
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
+from runyard.model.masking import masked_error
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import Cause, RunState
@@ -388,7 +389,7 @@ class Calls:
             logged_errors=end.logged_errors,
             input=call.input,
             output=end.output,
-            error=end.error,
+            error=masked_error(end.error),
         )
 
     # ------------------------------------------------------------ other ends

@@ -18,6 +18,7 @@ from runyard.engine.watch import Watch
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
+from runyard.model.masking import masked, masked_lines
 from runyard.stores.contract.logs import LogChunk
 from runyard.stores.contract.store import Store
 from runyard.telemetry import LINES_DELAYED, LINES_REFUSED, emit
@@ -70,7 +71,10 @@ class Logbook:
         return bool(self._pending) or self._flushing.locked()
 
     def add(self, held: HeldRun, lines: tuple[LogLine, ...], dropped: int) -> None:
-        """Keep these lines soon. While nothing can be written only so many are kept in memory."""
+        """Keep these lines soon, without the secrets in them. While nothing can be written only so many
+        are kept in memory.
+        """
+        lines = masked_lines(lines)
         if len(self._pending) >= MOST_PENDING:
             self._leave_out(held, dropped + len(lines))
         else:
@@ -93,7 +97,7 @@ class Logbook:
         async with self._noting:
             with contextlib.suppress(Busy):
                 last = await self._store.logs.last_number(company, run)
-                line = LogLine(last + 1, self._clock.now(), level, text, attempt=0)
+                line = LogLine(last + 1, self._clock.now(), level, masked(text), attempt=0)
                 chunk = LogChunk(company_id=company, run_id=run, lines=(line,))
                 await self._store.logs.append([chunk])
                 self._watch.logged(company, run, chunk.lines)

@@ -7,7 +7,6 @@ other, and look for themselves after a second in case they were not told.
 """
 
 import builtins
-import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -17,7 +16,7 @@ from runyard.engine.clock import Clock
 from runyard.engine.ids import Ids
 from runyard.engine.login_limits import LoginLimits
 from runyard.engine.passwords import Passwords
-from runyard.engine.tokens import digest_of
+from runyard.engine.tokens import digest_of, sealed_secret
 from runyard.engine.users import Users, is_plausible_email
 from runyard.model.errors import Unauthenticated
 from runyard.model.ids import LoginId, UserId
@@ -117,7 +116,7 @@ class Logins:
 
     async def open(self, user: User, origin: Origin) -> NewLogin:
         """A login for a user who has just shown who it is by other means: a set-up link."""
-        secret = secrets.token_urlsafe(32)
+        secret = sealed_secret("login")
         now = self._clock.now()
         login = Login(
             id=LoginId(await self._ids.take()),

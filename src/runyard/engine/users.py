@@ -7,7 +7,6 @@ administrator. A link works once, for a limited time, and only its SHA-256 is st
 
 import builtins
 import re
-import secrets
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -18,7 +17,7 @@ from runyard.engine.companies import is_time_zone
 from runyard.engine.directory import Directory
 from runyard.engine.ids import Ids
 from runyard.engine.passwords import Passwords, refuse_weak
-from runyard.engine.tokens import digest_of
+from runyard.engine.tokens import digest_of, sealed_secret
 from runyard.model.companies import Company
 from runyard.model.errors import (
     CompanyNotFound,
@@ -252,7 +251,7 @@ class Users:
     # ------------------------------------------------------------ steps
 
     async def _new_link(self, user: UserId | None, lasting: timedelta) -> NewSetupLink:
-        secret = secrets.token_urlsafe(32)
+        secret = sealed_secret("setup")
         now = self._clock.now()
         link = SetupLink(user_id=user, created_at=now, expires_at=now + lasting)
         await self._store.users.keep_link(link, digest_of(secret))

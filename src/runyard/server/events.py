@@ -4,6 +4,7 @@ import sys
 
 import structlog
 
+from runyard.model.masking import masked
 from runyard.telemetry import Sink
 
 
@@ -21,6 +22,11 @@ def printing(log_format: str) -> Sink:
     )
 
     def tell(event: str, fields: dict[str, object]) -> None:
-        log.msg(event, **fields)
+        log.msg(event, **{name: _shown(value) for name, value in fields.items()})
 
     return tell
+
+
+def _shown(value: object) -> object:
+    """What a field may be printed as: nobody's secret, which what went wrong may quote."""
+    return masked(value) if isinstance(value, str) else value
