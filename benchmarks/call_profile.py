@@ -1,7 +1,7 @@
 """Where the microseconds of one call go: `python -m benchmarks.call_profile [--calls 3000]`.
 
-Server and worker in this process, as `runyard serve` has them; only HTTP is left out: requests are handed
-to the server's application one after the other. Each is marked on its way, and the table has the medians
+Server and worker in this process, as `runyard serve` has them; only the network is left out: requests are
+handed to a connection of the server one after the other. Each is marked on its way, and the table has the medians
 of the parts between the marks. Marking costs some tenths of a microsecond a part.
 """
 
@@ -17,41 +17,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 import uvloop
+from uvicorn.server import ServerState
 
 from benchmarks import calls, machine, processes, wrk
 from benchmarks.runyard_side import deployed
 from runyard.cli.joined import open_runyard
-from runyard.dialects.automation_anywhere.execution import Executor
 from runyard.dialects.automation_anywhere.routes import automation_anywhere_doors
+from runyard.dialects.automation_anywhere.short_execution import ShortExecution
 from runyard.dialects.native.routes import native_door
 from runyard.engine.calls import Calls as EngineCalls
 from runyard.server.settings import Settings
+from runyard.server.short_ways import KnownHeads, ShortHttp
 from runyard.web.asgi import App
 from runyard.web.dispatcher import Dispatcher
+from runyard.web.short_calls import ShortCall
 from runyard.worker.calls import Calls as WorkerCalls
 from runyard.worker.child import Child
 
 _MARKED: tuple[tuple[type, str, str], ...] = (
-    (Executor, "execute", "address and route found"),
-    (Executor, "_admitted", "headers"),
-    (Executor, "_admitted>", "token recognised, permission"),
-    (Executor, "_serving", "body read, JSON, no name twice"),
-    (Executor, "_serving>", "task, and the version that serves"),
-    (EngineCalls, "call", "values of the dialect read, as JSON"),
-    (EngineCalls, "_execute", "input judged, a place taken"),
-    (EngineCalls, "_ended", "id, public id, what is under way"),
+    (ShortCall, "take", "its head found among those that are known"),
+    (ShortExecution, "input_in", "the caller recognised"),
+    (EngineCalls, "begin", "values of the dialect read, as JSON"),
+    (EngineCalls, "_execute", "all that was found looked at, input judged, a place, ids"),
     (WorkerCalls, "call", "to the worker"),
     (Child, "send", "a child chosen, the packet"),
     (Child, "send>", "the packet sent"),
     (WorkerCalls, "_has_finished", "the child: two wake-ups, and what it does"),
-    (EngineCalls, "ended", "its report judged, what it printed read"),
-    (WorkerCalls, "_has_finished>", "the caller told, the child at rest"),
-    (EngineCalls, "_execute>", "the caller awake, output judged, record kept"),
-    (EngineCalls, "call>", "the place given back, the latency noted"),
+    (EngineCalls, "ended", "its report judged, what it printed read, the child at rest"),
+    (ShortCall, "answer", "output judged, record kept, the place given back"),
+    (ShortHttp, "answer", "values of the dialect written"),
 )
 """Class, function (`>`: its end), and what happened since the mark before."""
-_LAST = "values of the dialect written, the answer"
+_LAST = "the answer put together"
 
 Mark = Callable[[str], None]
 
@@ -107,37 +106,63 @@ async def profile(folder: Path, count: int) -> dict[str, float]:
     async with open_runyard(settings) as server:
         request = await asyncio.to_thread(_request, folder / "data", settings.port)
         app = Dispatcher(automation_anywhere_doors(server.house), native_door(server.house))
+        caller = Caller(app, request)
+        for _ in range(count // 10 + 2):  # the first takes the ordinary way, and others warm up
+            await caller.call()
         marks = Marks()
         parts: defaultdict[str, list[int]] = defaultdict(list)
-        for number in range(count + count // 10):
-            began = await _executed(app, request, marks)
-            if number >= count // 10:  # the first ones warm up
-                for label, at in marks.passed:
-                    parts[label].append(at - began)
-                    began = at
+        for _ in range(count):
+            marks.passed.clear()
+            began = time.perf_counter_ns()
+            await caller.call()
+            marks.note(_LAST)
+            if len(marks.passed) != len(_MARKED) + 1:
+                raise processes.ProgramFailed(f"not the short way: {marks.passed}")
+            for label, at in marks.passed:
+                parts[label].append(at - began)
+                began = at
     return {label: statistics.median(took) / 1000 for label, took in parts.items()}
 
 
-async def _executed(app: App, request: wrk.Request, marks: Marks) -> int:
-    """Execute once; when that began."""
-    path = "/" + request.url.split("/", 3)[3]
-    headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
-    answered: list[Any] = []
+class Caller(asyncio.Transport):
+    """A client without a network: hands the server's connection a request and waits for its answer."""
 
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": request.body, "more_body": False}
+    def __init__(self, app: App, request: wrk.Request) -> None:
+        super().__init__()
+        self._answered = asyncio.Event()
+        self._said = b""
+        path = "/" + request.url.split("/", 3)[3]
+        lines = [f"POST {path} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        lines += [f"Content-Length: {len(request.body)}", "", ""]
+        self._request = "\r\n".join(lines).encode() + request.body
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        config.load()
+        self._connection = ShortHttp(
+            KnownHeads(), config=config, server_state=ServerState(), app_state={}
+        )
+        self._connection.connection_made(self)
 
-    async def send(message: Any) -> None:  # noqa: ANN401 - what ASGI sends
-        answered.append(message)
+    async def call(self) -> None:
+        """Execute once."""
+        self._answered.clear()
+        self._connection.data_received(self._request)
+        await self._answered.wait()
+        if not self._said.startswith(b"HTTP/1.1 200"):
+            raise processes.ProgramFailed(self._said.decode())
 
-    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
-    marks.passed.clear()
-    began = time.perf_counter_ns()
-    await app({**scope, "query_string": b"", "headers": headers}, receive, send)
-    marks.note(_LAST)
-    if answered[0]["status"] != 200:
-        raise processes.ProgramFailed(str(answered))
-    return began
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        """Here comes the answer."""
+        self._said = data
+        self._answered.set()
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
+        """There is nothing to know of it."""
+        return default
 
 
 def _request(data: Path, port: int) -> wrk.Request:
