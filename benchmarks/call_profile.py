@@ -38,7 +38,7 @@ from runyard.worker.child import Child
 
 _MARKED: tuple[tuple[type, str, str], ...] = (
     (ShortCall, "take", "its head found among those that are known"),
-    (ShortExecution, "input_in", "the caller recognised"),
+    (ShortExecution, "begin", "the caller recognised"),
     (EngineCalls, "begin", "values of the dialect read, as JSON"),
     (EngineCalls, "_execute", "all that was found looked at, input judged, a place, ids"),
     (WorkerCalls, "call", "to the worker"),

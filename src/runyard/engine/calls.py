@@ -11,6 +11,7 @@ call takes until its end both are one.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Protocol
 
@@ -57,8 +58,8 @@ class Caller(Protocol):
     def told(self, record: CallRecord) -> None:
         """It was executed, and how that ended."""
 
-    def refused(self, reason: LimitReached | CallsPaused) -> None:
-        """It was not executed after all."""
+    def refused(self, reason: Exception) -> None:
+        """It was not executed after all, or it is durable and its record could not be kept."""
 
 
 class Spilled(msgspec.Struct, frozen=True):
@@ -123,7 +124,7 @@ class _UnderWay:
         self.session: Session | None = None
         """Where it executes; None: it waits for its place."""
         self.is_durable = False
-        """Whether its record is kept by whoever waits for it, who waits for that, too."""
+        """Whether its caller is told only once its record is on disk."""
         self.is_cancelled = False
         """Whether somebody has asked for its end."""
         self._held: HeldRun | None = None
@@ -157,7 +158,7 @@ class _Patient:
         if not self.answer.done():  # its task may have been cancelled
             self.answer.set_result(record)
 
-    def refused(self, reason: LimitReached | CallsPaused) -> None:
+    def refused(self, reason: Exception) -> None:
         """It was not."""
         if not self.answer.done():
             self.answer.set_exception(reason)
@@ -188,7 +189,7 @@ class Calls:
         self._starts = starts
         self._under_way: dict[RunId, _UnderWay] = {}
         self._wakeup = asyncio.Event()
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ the way that waits
 
@@ -237,8 +238,6 @@ class Calls:
             if not may_spill or not isinstance(failure, LimitReached):
                 raise
             return await self._spill(company, task, accepted)
-        if durable and _is_kept(call.allocation, record):
-            await self.records.keep_now(record)
         return record
 
     async def demand_here(self, task: Task) -> None:
@@ -276,7 +275,7 @@ class Calls:
             return None
         return Opening(company, task, kept, version, shape, self._directory.changes)
 
-    def begin(self, opening: Opening, raw: bytes, caller: Caller) -> bool:
+    def begin(self, opening: Opening, raw: bytes, caller: Caller, *, durable: bool = False) -> bool:
         """Execute a call, and tell the caller what became of it. False: nothing was done, because
         something is not as it was, or not at hand: `call` finds out what, waits for it or refuses.
         """
@@ -303,6 +302,7 @@ class Calls:
         if run is None:
             return False
         call = _UnderWay(self, RunId(run), opening.task, kept, accepted, caller)
+        call.is_durable = durable
         if kept.has_room:
             kept.take()
             self._execute(call, session)
@@ -348,9 +348,7 @@ class Calls:
         if shape is not None:
             self._finish(call, end, version, shape)
         else:
-            finishing = asyncio.ensure_future(self._finish_later(call, end, version))
-            self._finishing.add(finishing)
-            finishing.add_done_callback(self._finishing.discard)
+            self._spawn(self._finish_later(call, end, version))
 
     async def _finish_later(self, call: _UnderWay, end: AttemptEnd, version: VersionId) -> None:
         self._finish(call, end, version, await self._directory.output_shape(version))
@@ -360,13 +358,30 @@ class Calls:
         if end.output is not None:
             end = judged_output(shape, end)
         record = self._record_of(call, end, version)
-        if not call.is_durable and _is_kept(call.allocation, record):
-            self.records.keep(record)
         call.kept.leave()
         if call.kept.left:
             self.allocations.expect()
         call.kept.latencies.note(self.clock.elapsed() - call.begun)
-        call.caller.told(record)
+        if not _is_kept(call.allocation, record):
+            call.caller.told(record)
+        elif call.is_durable:
+            self._spawn(self._keep_and_tell(record, call.caller))
+        else:
+            self.records.keep(record)
+            call.caller.told(record)
+
+    async def _keep_and_tell(self, record: CallRecord, caller: Caller) -> None:
+        try:
+            await self.records.keep_now(record)
+        except Exception as reason:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            caller.refused(reason)
+        else:
+            caller.told(record)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _record_of(self, call: _UnderWay, end: AttemptEnd, version: VersionId) -> CallRecord:
         task, session = call.task, call.session

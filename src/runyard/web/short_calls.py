@@ -6,7 +6,7 @@ has found them; where one of them is not as it was, or the body is not plain, th
 
 from abc import ABC, abstractmethod
 
-from runyard.engine.calls import Opening
+from runyard.engine.calls import Caller, Opening
 from runyard.model.errors import RunyardError
 from runyard.model.ids import VersionId
 from runyard.stores.contract.calls import CallRecord
@@ -35,8 +35,10 @@ class ShortCall(ABC):
         """Whether nothing about the caller has changed since the ordinary way let that one in."""
 
     @abstractmethod
-    def input_in(self, body: bytes) -> bytes | None:
-        """The input as JSON of our own; None when the body has to be looked at more closely."""
+    def begin(self, body: bytes, caller: Caller) -> bool:
+        """Call the task with this body's input, by `Calls.begin`; False when that does not, or when the
+        body has to be looked at more closely.
+        """
 
     @abstractmethod
     def is_ready_for(self, version: VersionId) -> bool:
@@ -58,13 +60,9 @@ class ShortCall(ABC):
 
     def take(self, body: bytes, exchange: Exchange) -> bool:
         """Call the task with this body's input, if all that was found still holds."""
-        house = self.house
-        if not self.still_knows_caller() or house.is_stopping:
+        if not self.still_knows_caller() or self.house.is_stopping:
             return False
-        raw = self.input_in(body)
-        if raw is None:
-            return False
-        return house.engine.calls.begin(self.opening, raw, _Caller(self, exchange))
+        return self.begin(body, _Waiting(self, exchange))
 
     def answer(self, exchange: Exchange, record: CallRecord) -> None:
         """Answer with what came of a call."""
@@ -73,11 +71,8 @@ class ShortCall(ABC):
             return
         try:
             body = self.body_for(record)
-        except RunyardError as error:
-            self.refuse(exchange, self.refusal(error))
         except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it unseen
-            trace = note_failure(self.house.engine.clock, self.operation, error)
-            self.refuse(exchange, self.refusal(None, trace))
+            self.refuse(exchange, error)
         else:
             self.house.answered[self.operation, 200] += 1
             exchange.answer(200, _LINES % record.id, body)
@@ -86,13 +81,18 @@ class ShortCall(ABC):
         await self.prepare_for(record.version_id)
         self.answer(exchange, record)
 
-    def refuse(self, exchange: Exchange, response: Response) -> None:
+    def refuse(self, exchange: Exchange, error: Exception) -> None:
         """Answer with an error."""
+        if isinstance(error, RunyardError):
+            response = self.refusal(error)
+        else:
+            trace = note_failure(self.house.engine.clock, self.operation, error)
+            response = self.refusal(None, trace)
         self.house.answered[self.operation, response.status] += 1
         exchange.answer(response.status, response.lines, response.body)
 
 
-class _Caller:
+class _Waiting:
     """Who waits for one call."""
 
     __slots__ = ("_exchange", "_short")
@@ -105,6 +105,6 @@ class _Caller:
         """It was executed."""
         self._short.answer(self._exchange, record)
 
-    def refused(self, reason: RunyardError) -> None:
-        """It was not: no child became free in time, or the task was paused meanwhile."""
-        self._short.refuse(self._exchange, self._short.refusal(reason))
+    def refused(self, reason: Exception) -> None:
+        """It was not: no child became free in time, or the task was paused meanwhile, say."""
+        self._short.refuse(self._exchange, reason)

@@ -4,7 +4,7 @@ from runyard.dialects.automation_anywhere.outcomes import returned
 from runyard.dialects.automation_anywhere.refusals import refusal
 from runyard.dialects.automation_anywhere.versions import Versions
 from runyard.dialects.automation_anywhere.writing import Link
-from runyard.engine.calls import Opening
+from runyard.engine.calls import Caller, Opening
 from runyard.engine.tickets import Guest
 from runyard.model.errors import RunyardError
 from runyard.model.ids import VersionId
@@ -38,10 +38,11 @@ class ShortExecution(ShortCall):
         """Whether the token lets the same guest in: what changes about one makes another object."""
         return self.house.engine.tickets.recall(self._token) is self._guest
 
-    def input_in(self, body: bytes) -> bytes | None:
-        """The input, where its values are plain."""
+    def begin(self, body: bytes, caller: Caller) -> bool:
+        """Call the task, where the values of the input are plain."""
         values = self._versions.at_hand(self.opening.version_id)
-        return None if values is None else values.quick.read(body)
+        raw = None if values is None else values.quick.read(body)
+        return raw is not None and self.house.engine.calls.begin(self.opening, raw, caller)
 
     def is_ready_for(self, version: VersionId) -> bool:
         """Whether it is known how values of this version are written."""

@@ -1,7 +1,7 @@
 """Calls over the native API, the short way: for callers who have called this task with this very head."""
 
 from runyard.dialects.native.call_answers import answer_for, input_of
-from runyard.engine.calls import Opening
+from runyard.engine.calls import Caller, Opening
 from runyard.model.errors import RunyardError
 from runyard.model.ids import VersionId
 from runyard.model.tokens import Token
@@ -28,13 +28,14 @@ class ShortNativeCall(ShortCall):
         """Whether the secret is recognised, as the same token."""
         return self.house.engine.tokens.recall(self._secret) is self._token
 
-    def input_in(self, body: bytes) -> bytes | None:
-        """The input, unless the call is to be durable."""
+    def begin(self, body: bytes, caller: Caller) -> bool:
+        """Call the task, if the body is what it should be."""
         try:
             asked = struct_from_json(body, call_shapes.NewCall)
         except RunyardError:
-            return None
-        return None if asked.durable else input_of(asked)
+            return False
+        calls = self.house.engine.calls
+        return calls.begin(self.opening, input_of(asked), caller, durable=asked.durable)
 
     def is_ready_for(self, version: VersionId) -> bool:
         """Whether the number of this version is known."""
