@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from runyard.engine.audit import Deed
 from runyard.engine.sessions import WorkerHello
 from runyard.model.companies import Company
 from runyard.model.tokens import Role
@@ -18,6 +19,7 @@ from tests.support.server import HandWorker, running_server
 from tests.support.walking import sign_in, walk
 
 AXE = Path(__file__).with_name("vendor") / "axe.js"
+A_REQUEST = {"source": "POST /runyard/v1/companies/acme/systems", "address": "10.0.0.7"}
 DRAWN_BY_OTHERS = ("/console/reference/", "/remote-api/")
 """Pages inside which Elements draws: what is wrong there is not ours to mend."""
 
@@ -45,6 +47,10 @@ async def lived_in(memory_path: Path) -> AsyncIterator[Server]:
         )
         await engine.connect(HandWorker(engine), hello)
         await add_systems_and_callbacks(server, acme)
+        for company in (acme.id, None):
+            for refusal in (None, "forbidden: this takes the role administrator"):
+                deed = Deed(action="create_system", company=company, refusal=refusal, **A_REQUEST)
+                engine.audit.note(deed)
         yield server
 
 
@@ -85,6 +91,8 @@ async def test_every_page_is_accessible(browser: Browser, lived_in: Server, sche
 
     assert found == []
     assert {"/console", "/console/companies/acme", "/console/users"} <= examined
+    assert {"/console/audit", "/console/audit/verification"} <= examined
+    assert "/console/companies/acme/audit" in examined
     for section in ("systems", "callbacks"):
         home = f"/console/companies/acme/{section}"
         assert home in examined

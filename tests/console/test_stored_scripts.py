@@ -8,6 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from runyard.console.reference import SECURITY
+from runyard.engine.audit import Deed
 from runyard.engine.sessions import WorkerHello
 from runyard.model.errors import SystemNotAllowed, WorkerNotAllowed
 from runyard.model.tokens import Role, TokenKind
@@ -76,6 +77,18 @@ async def fill(server: Server) -> None:
         )
         await engine.tokens.create(TokenKind.NATIVE, company, role=Role.VIEWER, name=text)
         await engine.remote_control.allow(company)
+        for where in (company.id, None):
+            engine.audit.note(
+                Deed(
+                    action=text,
+                    company=where,
+                    said_to_be="" if where else text,
+                    subject=text,
+                    refusal=text,
+                    source=text,
+                    address=text,
+                )
+            )
         system = await engine.systems.create(company, text, description=text)
         with contextlib.suppress(SystemNotAllowed):
             await engine.systems.admit(system.uuid, text)

@@ -2,7 +2,16 @@
 
 from urllib.parse import quote
 
-from runyard.console import account, callbacks, companies, entrance, systems, users, workers
+from runyard.console import (
+    account,
+    auditing,
+    callbacks,
+    companies,
+    entrance,
+    systems,
+    users,
+    workers,
+)
 from runyard.console.admission import ByLogin
 from runyard.console.frames import led_to
 from runyard.console.problems import page_form
@@ -25,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *workers.ROUTES,
     *systems.ROUTES,
     *callbacks.ROUTES,
+    *auditing.ROUTES,
 )
 
 _SIGNED_OUT = '<p class="notice warn">You are signed out. <a href="/console/login">Sign in</a></p>'
