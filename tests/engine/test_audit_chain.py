@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runyard.engine.audit import RETENTION, Audit, Deed
@@ -218,3 +219,16 @@ async def test_servers_that_write_at_once_make_one_chain(
         await store.close()
 
     assert (found.entries, found.broken) == (3 * 190, None)
+
+
+async def test_what_no_database_holds_breaks_no_chain(engine: Engine) -> None:
+    """PostgreSQL ends a text at U+0000: whoever said it in a name broke the chain without signing in."""
+    deed = Deed(
+        action="log_in", said_to_be="ann\0x@example.com", source="POST /x", address="1.2.3.4"
+    )
+    engine.audit.note(deed)
+    engine.audit.note(msgspec.structs.replace(deed, subject="a\0", refusal="b\0" * 500))
+
+    assert (await engine.audit.verify()).broken is None
+    [_, entry] = await engine.audit.page(None, None, 10)
+    assert entry.actor_name == "ann\ufffdx@example.com"

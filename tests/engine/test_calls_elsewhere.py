@@ -10,9 +10,8 @@ import pytest
 from runyard.engine.allocations import AllocationOptions
 from runyard.engine.directory import FRESH
 from runyard.engine.elsewhere import MARGIN
-from runyard.engine.realtime import RealtimeSettings
 from runyard.model.allocations import Overflow
-from runyard.model.errors import CallsPaused, LimitReached, Unconfirmed
+from runyard.model.errors import CallsPaused, Unconfirmed
 from runyard.model.states import RunState
 from tests.engine.test_calls import Warmed, a_call_executes, a_call_waits, a_warmed, end
 from tests.engine.test_steering_elsewhere import freeze, stop_standing_still
@@ -152,31 +151,6 @@ async def test_a_kill_is_unconfirmed_when_the_other_server_stands_still(
 
     end(pair.there, worker, worker.called[0])
     await call
-
-
-async def test_each_server_has_a_pool_of_its_own(pair: Pair) -> None:
-    """R7: the pool divides a machine; the limits of allocations hold for all servers together."""
-    here, there = pair.here, pair.there
-    for yard in (here, there):
-        yard.engine.allocations._settings = RealtimeSettings(places=1)
-    for task in ("Work", "Other", "Far"):
-        await here.a_task(task)
-    near = await a_warmed(here, "near")
-    for task in ("Work", "Other"):
-        await here.engine.allocations.put(here.company, task, AllocationOptions())
-    far = await a_warmed(there, "far")
-    await there.engine.allocations.put(there.company, "Far", AllocationOptions())
-    await there.engine.allocations.review()
-
-    call = await a_call_executes(here, near)
-    with pytest.raises(LimitReached, match="realtime_pool"):
-        await here.engine.calls.call(here.company, "Other", b"{}")
-    elsewhere = asyncio.ensure_future(there.engine.calls.call(there.company, "Far", b"{}"))
-    await far.until(lambda: far.called)
-
-    for yard, worker in ((here, near), (there, far)):
-        end(yard, worker, worker.called[0])
-    assert (await call).state is (await elsewhere).state is RunState.COMPLETED
 
 
 async def test_a_pause_asks_nobody_when_nothing_is_kept_warm_elsewhere(pair: Pair) -> None:

@@ -90,8 +90,7 @@ def test_code_that_cannot_be_shown_says_why(files: Mapping[str, str], told: str)
 
 
 def test_bytes_that_are_no_bundle_say_so() -> None:
-    no_text = a_bundle({"täsks.py": SOURCE}).replace("ä".encode(), b"\xff\xff")  # its name
-    for damaged in (b"", b"PK", a_bundle({"tasks.py": SOURCE})[:-40], no_text):
+    for damaged in (b"", b"PK", a_bundle({"tasks.py": SOURCE})[:-40]):
         with pytest.raises(CodeNotShown, match="cannot be read"):
             code._commands(damaged, a_declaration())
 

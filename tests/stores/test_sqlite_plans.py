@@ -23,6 +23,7 @@ QUERIES = load_queries("sqlite3", SHARED, HERE / "queries")
 WALKS = {
     "all_allocations": "allocations are few, and all are wanted",
     "placed_allocations": "allocations are few",
+    "broken_runs": "the doctor looks at every run",
     "bundles_in_use": "one row per version",
     "delete_expired_setup_links": "there are a few links, each for a short time",
     **dict.fromkeys(

@@ -127,25 +127,6 @@ async def test_a_broken_run_is_found(world: World, place: Place, what: str) -> N
     assert breaches[0].detail
 
 
-async def test_runs_are_looked_at_in_ranges_and_none_is_left_out(
-    world: World, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One statement that looked at all of them took longer than a reader may, from ten million on."""
-    monkeypatch.setattr("runyard.stores.tables.runs.LOOKED_AT", 3)
-    task = await world.add_task()
-    runs = []
-    for _ in range(10):
-        world.next_id()  # ids have gaps: calls and sessions take them, too
-        runs.append(await task.start())
-    place.execute("UPDATE runs SET queued_at = NULL")
-
-    found = await world.store.runs.breaches(NOW, 100)
-    first = await world.store.runs.breaches(NOW, 4)
-
-    assert [breach.run_id for breach in found] == runs
-    assert [breach.run_id for breach in first] == runs[:4]
-
-
 async def test_a_run_without_its_input_is_found(world: World, place: Place) -> None:
     task = await world.add_task()
     run = await task.start()

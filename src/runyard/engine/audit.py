@@ -70,12 +70,12 @@ class Audit:
             company_id=deed.company,
             at=self._clock.now(),
             actor=deed.actor,
-            actor_name=deed.said_to_be[:LONGEST_TEXT],
+            actor_name=_kept(deed.said_to_be),
             action=deed.action,
-            subject=deed.subject[:LONGEST_TEXT],
+            subject=_kept(deed.subject),
             succeeded=deed.refusal is None,
-            detail=(deed.refusal or "")[:LONGEST_TEXT],
-            source=deed.source[:LONGEST_TEXT],
+            detail=_kept(deed.refusal or ""),
+            source=_kept(deed.source),
             address=deed.address,
         )
         self._pending.append((entry, deed))
@@ -158,6 +158,11 @@ class Audit:
         """Whether the log is what was written. `noted`: an end that it had before. Raises WrongMasterKey."""
         await self.flush()
         return await self._chain.verify(noted)
+
+
+def _kept(text: str) -> str:
+    """What of a text is kept: as much as any database holds, so that it can be verified."""
+    return text[:LONGEST_TEXT].replace("\0", "\ufffd")
 
 
 def _id_of(company: Company | None) -> CompanyId | None:

@@ -8,13 +8,13 @@ import ast
 import asyncio
 import io
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from runyard.engine.files import Files
-from runyard.model.archives import DAMAGED
 from runyard.model.errors import CodeNotShown
 from runyard.model.ids import VersionId
 from runyard.model.tasks import Declaration, Version
@@ -22,7 +22,7 @@ from runyard.model.tasks import Declaration, Version
 LARGEST_MODULE = 128 * 1024
 LARGEST_BUNDLE = 16 * 1024 * 1024
 MOST_REMEMBERED = 256
-_UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, OSError)
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -82,7 +82,7 @@ def _module_of(bundle: bytes, module: str) -> bytes:
                 raise CodeNotShown(f"its bundle has no module {module}")
             with opened.open(name) as entry:
                 source = entry.read(LARGEST_MODULE + 1)
-    except _UNREADABLE as error:
+    except _DAMAGED as error:
         raise CodeNotShown(f"its bundle cannot be read: {error}") from None
     if len(source) > LARGEST_MODULE:
         raise CodeNotShown(

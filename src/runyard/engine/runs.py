@@ -129,6 +129,7 @@ class Runs:
         `note`: what its history says about it. Raises RunNotFound, IllegalTransition for runs that
         execute, wait inside their code, or have ended.
         """
+        note = note.replace("\0", "\ufffd")
         return await self._withdrawn(company, ref, Cause.CANCELLED, note)
 
     async def give_up(self, company: Company, run: RunId) -> Run:

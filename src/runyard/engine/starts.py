@@ -386,7 +386,7 @@ class Starts:
             trigger=request.trigger,
             started_by=request.by,
             put_off_until=request.due_at if is_later else None,
-            note=request.note,
+            note=None if request.note is None else request.note.replace("\0", "\ufffd"),
             callbacks=(
                 await self._callbacks.new(company, run_id, request.callbacks)
                 if request.callbacks

@@ -108,8 +108,7 @@ class Settings:
     oldest."""
     realtime_pool: int = 16 * (os.cpu_count() or 2)
     """How many real-time calls of a company execute at once on this server, all its allocations
-    together. Queued runs are bounded by `slots` instead: the two are how a machine is divided.
-    Other servers have pools of their own; an allocation's limit holds for all of them together."""
+    together. Queued runs are bounded by `slots` instead: the two are how a machine is divided."""
     realtime_allocations: int = 0
     """How many tasks a company may keep warm; 0: as many as it likes."""
     realtime_monthly_limit: int = 0

@@ -5,9 +5,9 @@ import stat
 import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
-from runyard.model.archives import DAMAGED
 from runyard.worker.removal import remove_tree
 
 MOST_FILES = 20_000
@@ -30,6 +30,17 @@ _LARGE_MARK = b"PK\6\7"
 _TAIL_SIZE = 22 + 65_535 + 20
 
 
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+)
+"""What the reading of a damaged archive raises; names that are no text are a ValueError."""
+
+
 class BundleRefused(Exception):
     """The archive is broken or not harmless; the message says where."""
 
@@ -46,7 +57,7 @@ def unpack(archive: Path, folder: Path) -> None:
             _unpack_all(opened, unfinished)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
-    except DAMAGED as error:
+    except _UNREADABLE as error:
         raise BundleRefused(f"not a readable zip archive: {error}") from error
     except FileExistsError:
         return

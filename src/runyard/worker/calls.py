@@ -442,7 +442,8 @@ class Calls:
             raise ValueError("a call ended that had not begun")
         if not 0 <= packet.logged_errors <= MOST_COUNTED:
             raise ValueError("errors of a number that cannot be")
-        finished_at = not_later(packet.finished_at)
+        # A quick child is through before its beginning is looked at.
+        finished_at = max(not_later(packet.finished_at), execution.begun_at)
         output = output_of(child, packet)
         child.read_streams()
         self._prints.end(child, execution)

@@ -516,3 +516,17 @@ async def test_servers_of_one_process_do_not_share_what_they_know_of_versions(
             results.append(await room.execute("Alone", {"botInput": {name: "good"}}))
 
     assert [answer.status_code for answer in results] == [200, 200], results[1].text
+
+
+async def test_no_call_ends_before_it_has_begun(room: Room) -> None:
+    """A child was through before its worker looked at the clock for its beginning."""
+    await room.allocate("Nothing")
+    url, token = await room.access("Nothing")
+    for _ in range(50):
+        await room.send("POST", url, {}, token)
+
+    only = {"operator": "eq", "field": "fileId", "value": str(room.ids["Nothing"])}
+    rows = (await room.ok("POST", "/v3/activity/list", {"filter": only}))["list"]
+
+    assert len(rows) >= 50
+    assert [row["id"] for row in rows if row["endDateTime"] < row["startDateTime"]] == []

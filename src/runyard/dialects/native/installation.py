@@ -15,7 +15,7 @@ async def examine(request: Request) -> installation_shapes.Diagnosis:
         msgspec.convert(check, installation_shapes.Check, from_attributes=True)
         for check in diagnosis.checks
     )
-    return installation_shapes.Diagnosis(ok=diagnosis.is_healthy, checks=checks)
+    return installation_shapes.Diagnosis(ok=all(check.ok for check in checks), checks=checks)
 
 
 ROUTES = (

@@ -101,12 +101,19 @@ def encode_value(value: Any) -> Encoded:  # noqa: ANN401
     if isinstance(value, bytes):
         return value, _BINARY
     if isinstance(value, str):
-        return value.encode(), _TEXT
+        return _utf8(value), _TEXT
     if isinstance(value, bool):
         return (b"1" if value else b"0"), _TEXT
     if isinstance(value, (list, tuple, set, frozenset)):
         return _encode_set(list(value))
     return str(value).encode(), _TEXT
+
+
+def _utf8(text: str) -> bytes:
+    """A text as it is sent. A text cannot hold U+0000 there: a single one would end with it unseen, and be
+    found by what stands before it.
+    """
+    return text.replace("\0", "\ufffd").encode()
 
 
 def _encode_set(values: list[Any]) -> Encoded:
@@ -128,7 +135,7 @@ def encode_numbers(column: Sequence[int | float | None]) -> Encoded:
 
 def encode_texts(column: Sequence[str | None]) -> Encoded:
     """Texts as a binary array."""
-    return _binary_array(_TEXT_OID, [None if text is None else text.encode() for text in column])
+    return _binary_array(_TEXT_OID, [None if text is None else _utf8(text) for text in column])
 
 
 def encode_bytes(column: Sequence[bytes | None]) -> Encoded:

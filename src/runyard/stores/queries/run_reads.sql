@@ -101,47 +101,39 @@ SELECT id FROM runs
    AND created_at < :finished_before AND state >= 6 AND finished_at < :finished_before
  LIMIT :limit;
 
--- name: last_of_next_runs(after, count)^
--- Where so many runs end that come next: ids have gaps, for calls and others take them, too.
-SELECT id FROM runs WHERE id > :after ORDER BY id LIMIT 1 OFFSET :count;
-
--- name: broken_runs(now, after, last, limit)
+-- name: broken_runs(now, limit)
 -- Runs that nothing holds, or that are in two states at once: the promise, the run and what is odd.
--- One look at each run of the range; most have ended, and are passed over with the first question.
-SELECT CASE WHEN odd IN ('not ended, but with a cause or an end',
-                         'ended without a cause or an end') THEN 'R3'
-            WHEN odd = 'without its input' THEN 'R1'
-            ELSE 'R2' END,
-       id, odd
-  FROM (SELECT id,
-          CASE
-          WHEN state >= 6 THEN
-            CASE WHEN cause IS NULL OR finished_at IS NULL
-                 THEN 'ended without a cause or an end' END
-          WHEN cause IS NOT NULL OR finished_at IS NOT NULL
-            THEN 'not ended, but with a cause or an end'
-          WHEN state <> 4 AND session_id IS NOT NULL
-            THEN 'not running, but held by a session'
-          WHEN state = 1 AND NOT EXISTS (SELECT 1 FROM preparations
-                                          WHERE preparations.run_id = runs.id)
-            THEN 'preparing, but nobody prepares it'
-          WHEN state = 2 AND due_at IS NULL
-            THEN 'scheduled without a due instant'
-          WHEN state = 3 AND queued_at IS NULL
-            THEN 'queued without the instant it was queued at'
-          WHEN state = 3 AND NOT EXISTS (SELECT 1 FROM gates WHERE gates.id = runs.gate_id)
-            THEN 'queued at a gate that does not exist'
-          WHEN state = 4 AND NOT EXISTS (SELECT 1 FROM sessions
-                                          WHERE sessions.id = runs.session_id
-                                            AND sessions.closed_at IS NULL
-                                            AND sessions.lease_expires_at >= :now)
-            THEN 'running without a live session'
-          WHEN NOT EXISTS (SELECT 1 FROM run_inputs WHERE run_inputs.run_id = runs.id)
-            THEN 'without its input'
-          END AS odd
-          FROM runs WHERE id > :after AND id <= :last) AS looked
- WHERE odd IS NOT NULL
- ORDER BY id
+SELECT 'R2', id, 'scheduled without a due instant'
+  FROM runs WHERE state = 2 AND due_at IS NULL
+UNION ALL
+SELECT 'R2', runs.id, 'queued at a gate that does not exist'
+  FROM runs LEFT JOIN gates ON gates.id = runs.gate_id
+ WHERE runs.state = 3 AND gates.id IS NULL
+UNION ALL
+SELECT 'R2', id, 'queued without the instant it was queued at'
+  FROM runs WHERE state = 3 AND queued_at IS NULL
+UNION ALL
+SELECT 'R2', runs.id, 'preparing, but nobody prepares it'
+  FROM runs LEFT JOIN preparations ON preparations.run_id = runs.id
+ WHERE runs.state = 1 AND preparations.run_id IS NULL
+UNION ALL
+SELECT 'R2', runs.id, 'running without a live session'
+  FROM runs LEFT JOIN sessions ON sessions.id = runs.session_id
+ WHERE runs.state = 4
+   AND (sessions.id IS NULL OR sessions.closed_at IS NOT NULL OR sessions.lease_expires_at < :now)
+UNION ALL
+SELECT 'R2', id, 'not running, but held by a session'
+  FROM runs WHERE state < 6 AND state <> 4 AND session_id IS NOT NULL
+UNION ALL
+SELECT 'R3', id, 'not ended, but with a cause or an end'
+  FROM runs WHERE state < 6 AND (cause IS NOT NULL OR finished_at IS NOT NULL)
+UNION ALL
+SELECT 'R3', id, 'ended without a cause or an end'
+  FROM runs WHERE state >= 6 AND (cause IS NULL OR finished_at IS NULL)
+UNION ALL
+SELECT 'R1', runs.id, 'without its input'
+  FROM runs LEFT JOIN run_inputs ON run_inputs.run_id = runs.id
+ WHERE runs.state < 6 AND run_inputs.run_id IS NULL
  LIMIT :limit;
 
 -- name: gates_over_limit(limit)

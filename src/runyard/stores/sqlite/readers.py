@@ -29,7 +29,6 @@ LONG_QUERIES = frozenset(
         "digests_in_use",
         "few_runs",
         "gates_over_limit",
-        "last_of_next_runs",
         "list_files",
         "list_gates",
         "list_schedules",

@@ -50,10 +50,6 @@ from runyard.stores.tables.run_pieces import (
 from runyard.stores.tables.run_rows import error_from, run_from
 from runyard.stores.tables.values import Columns, are_inline, keep_value, load_value
 
-LOOKED_AT = 100_000
-"""Runs that one statement of the doctor's looks at: a fraction of a second, however many there are."""
-LAST_ID = 2**63 - 1
-
 
 class RunTable:
     """Runs, their values, attempts and steps."""
@@ -288,17 +284,9 @@ class RunTable:
 
     async def breaches(self, now: datetime, limit: int) -> list[Breach]:
         """Runs for which a promise does not hold."""
-        found: list[Breach] = []
-        after = -1
-        while after < LAST_ID and len(found) < limit:
-            end = await self._db.one("last_of_next_runs", after=after, count=LOOKED_AT - 1)
-            last = LAST_ID if end is None else int(end[0])
-            rows = await self._db.all(
-                "broken_runs", now=micros(now), after=after, last=last, limit=limit
-            )
-            found += [Breach(promise=row[0], run_id=RunId(row[1]), detail=row[2]) for row in rows]
-            after = last
+        runs = await self._db.all("broken_runs", now=micros(now), limit=limit)
         gates = await self._db.all("gates_over_limit", limit=limit)
+        found = [Breach(promise=row[0], run_id=RunId(row[1]), detail=row[2]) for row in runs]
         for gate, allowed, running in gates:
             detail = f"{running} runs of gate {gate} are running, {allowed} may"
             found.append(Breach(promise="R7", run_id=None, detail=detail))

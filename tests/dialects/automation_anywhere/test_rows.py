@@ -1,4 +1,4 @@
-"""Outputs in the rows of the older activity list."""
+"""Rows of activity: outputs in the older list, and names that only one database would hold."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runyard.dialects.automation_anywhere import activity
-from tests.dialects.automation_anywhere.conftest import Room, refused
+from tests.dialects.automation_anywhere.conftest import GOOD, Room, refused
 
 ZIP = "Zip Code API Task"
 V2, V3 = "/v2/activity/list", "/v3/activity/list"
@@ -83,3 +83,24 @@ async def test_one_answer_brings_so_much_of_outputs(
     assert failed["botOutVariables"] == {"values": {}}
     assert before["botOutVariables"] is None
     assert alone["botOutVariables"] == {"values": TEXAS}
+
+
+async def test_a_name_that_no_database_holds_is_kept_without_it(narrow: Room) -> None:
+    """U+0000 in a name was answered 500 over PostgreSQL."""
+    body = {"botId": narrow.ids["Nothing"], "automationName": "night\0ly", "headlessRequest": {}}
+    done = await narrow.ok("POST", "/v4/automations/deploy", body)
+
+    [row] = await rows(narrow, V3)
+
+    assert row["deploymentId"] == done["deploymentId"]
+    assert row["automationName"] == "night\ufffdly"
+
+
+async def test_nobody_is_found_by_the_beginning_of_a_name(narrow: Room) -> None:
+    user = await narrow.user()
+    for name in (f"{user.email}\0", f"{user.email}\0x", f"acme\\{user.email}\0"):
+        body = {"username": name, "password": GOOD}
+        refused(
+            await narrow.http.post("/v2/authentication", json=body), 401, "auth.credentials.invalid"
+        )
+        assert await narrow.server.engine._store.users.find_by_email(name) is None
