@@ -263,3 +263,20 @@ async def test_a_group_of_ends_that_cannot_be_written_waits_and_is_written(yard:
 
     assert (await yard.run(run)).state is RunState.COMPLETED
     assert failures == []
+
+
+async def test_what_a_stopping_worker_gives_up_is_queued_again_without_retries(yard: Yard) -> None:
+    """R13: it counted as a failure of the run, whose task has no retries."""
+    await yard.a_task()
+    worker = await yard.a_worker()
+    run = await yard.a_run()
+    await worker.has_runs(1)
+    yard.begin(worker)
+
+    yard.engine.leaving(worker.session)
+    await yard.engine.disconnect(worker.session, "stopped")
+    await yard.engine.attempts.settled()
+
+    assert (await yard.run(run)).state in {RunState.QUEUED, RunState.SCHEDULED}
+    another = await yard.a_worker(name="another")
+    assert (await yard.executed(another)).state is RunState.COMPLETED

@@ -23,15 +23,27 @@ class Warmed(HandWorker):
         super().__init__()
         self.ordered: list[int] = []
         self.called: list[RunId] = []
+        self.is_slow = False
+        """Whether its children are ready only when the test says so."""
         self.changed = asyncio.Event()
 
     def warm(self, allocation, version, children, deadline) -> None:
         self.ordered.append(children)
         self.version = version
-        self.engine.allocations.warmed(
-            self.session, allocation, version, children=children, memory=0, error=None
-        )
+        self.allocation = allocation
+        if not self.is_slow:
+            self.say_warm()
         self.changed.set()
+
+    def say_warm(self) -> None:
+        self.engine.allocations.warmed(
+            self.session,
+            self.allocation,
+            self.version,
+            children=self.ordered[-1],
+            memory=0,
+            error=None,
+        )
 
     def call(self, allocation, run, public_id, value) -> None:
         self.called.append(run)
@@ -228,6 +240,26 @@ async def test_an_allocation_leaves_a_worker_that_drains_for_another(
     assert (len(worker.called), len(another.called)) == (1, 1)
 
 
+async def test_no_call_is_refused_while_an_allocation_goes_to_another_worker(
+    yard: Yard, worker: Warmed
+) -> None:
+    """R13: it was answered 503 until the children of the other worker were ready."""
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    another = await a_warmed(yard, "another")
+    another.is_slow = True
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await another.until(lambda: another.ordered == [1])
+    call = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
+    await asyncio.sleep(0)  # noqa: TID251 - it is on its way
+    another.say_warm()
+    await another.until(lambda: another.called)
+    end(yard, another, another.called[0])
+
+    assert (await call).state is RunState.COMPLETED
+    assert worker.called == []
+
+
 async def test_a_call_that_waited_is_executed_where_the_allocation_has_gone(
     yard: Yard, worker: Warmed
 ) -> None:
@@ -315,3 +347,18 @@ async def test_a_worker_that_comes_back_keeps_what_it_kept(yard: Yard) -> None:
 
     assert worker.ordered == [1, 1, 1, 1]
     assert another.ordered == []
+
+
+async def test_a_worker_that_is_about_to_stop_gets_no_calls(yard: Yard, worker: Warmed) -> None:
+    """R13: calls went on to it until it was gone, and were lost then; allowing it changes nothing."""
+    await yard.engine.allocations.put(yard.company, "Work", AllocationOptions())
+    another = await a_warmed(yard, "another")
+
+    yard.engine.leaving(worker.session)
+    await another.until(lambda: another.ordered == [1])
+    await yard.engine.workers.drain(worker.session.worker)
+    await yard.engine.workers.allow(worker.session.worker)
+    await yard.engine.allocations.review()
+
+    assert worker.ordered == [1, 0]
+    assert another.ordered == [1]

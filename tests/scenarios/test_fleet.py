@@ -1,10 +1,12 @@
 """Workers on other machines: real servers, real workers, real sockets (R11)."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from runyard.sdk.client import Client
@@ -189,6 +191,81 @@ def test_no_run_waits_behind_a_long_one_while_another_worker_is_idle(
 
     assert first.worker_id != second.worker_id
     assert second.started_at < first.finished_at
+
+
+@pytest.mark.parametrize("how", ["drained", "told to stop"])
+def test_no_call_fails_while_its_worker_leaves(
+    house: House, client: Client, memory_path: Path, how: str
+) -> None:
+    """R13: calls were refused for as long as it drained, and lost when it was told to stop."""
+    token = client.create_token("worker", joins=True).secret
+    (memory_path / "quick.py").write_text(QUICK)
+    with ExitStack() as fleet:
+        first, second = (
+            fleet.enter_context(
+                a_worker_process(house.url, token, memory_path / name, "--name", name)
+            )
+            for name in ("w1", "w2")
+        )
+        first.until_printed("Connected")
+        client.deploy(memory_path / "quick.py")
+        client.allocate("Quick")
+        with answers_of_calls(house, client) as answers:
+            answers.until(lambda: answers.count(200) >= 50)
+            second.until_printed("Connected")
+            if how == "drained":
+                client.drain_worker("w1")
+            else:
+                first.send(signal.SIGTERM)
+                assert first.wait() == 0
+            before = len(answers)
+            answers.until(lambda: answers.count(200) >= before + 50)
+
+        by = {run.worker_id for run in client.runs(limit=20).items}
+        assert by == {client.worker("w2").id}
+    assert set(answers) == {200}
+
+
+class Answers(list[int]):
+    """Statuses of answers, as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.news = threading.Condition()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Returns once this holds, or an answer is no good one."""
+        with self.news:
+            assert self.news.wait_for(lambda: holds() or set(self) - {200}, 60)
+
+
+@contextmanager
+def answers_of_calls(house: House, client: Client) -> Iterator[Answers]:
+    """Call a task again and again for the length of the block, once it can be called."""
+    answers, is_over = Answers(), threading.Event()
+    task = client.task("Quick").id
+
+    def call() -> None:
+        with httpx.Client(
+            base_url=f"{house.url}/runyard/v1/companies/acme",
+            headers={"authorization": f"Bearer {house.token}"},
+            trust_env=False,
+            timeout=30,
+        ) as caller:
+            while not is_over.is_set():
+                status = caller.post(f"/tasks/{task}/call", json={"input": {}}).status_code
+                if status == 200 or 200 in answers:  # before the first its children were made
+                    with answers.news:
+                        answers.append(status)
+                        answers.news.notify_all()
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    try:
+        yield answers
+    finally:
+        is_over.set()
+        calling.join()
 
 
 def test_labels_lead_runs_to_the_workers_that_have_them(

@@ -46,6 +46,7 @@ from runyard.protocol.frames import (
     Step,
     StepDone,
     StepRecorded,
+    Warm,
     Welcome,
 )
 from runyard.protocol.memory import ServerEnd, memory_pair
@@ -70,6 +71,7 @@ class Server:
         self.files: dict[int, tuple[FileOffered, bytes]] = {}
         self.kept: list[tuple[FileOffered, bytes]] = []
         self.capacity = 0
+        self.warm: dict[int, Warm] = {}
         self.lose_steps = False
         self.takes_files = True
         self.refuses_files = ""
@@ -123,8 +125,8 @@ class Server:
                 )
             case Heartbeat(_, number) if self.confirms:
                 self.say(Renewed(number))
-            case Capacity(runs):
-                self.capacity = runs
+            case Capacity(runs, leaving):
+                self._note_capacity(runs, leaving=leaving)
             case Begun(starts):
                 for start in starts:
                     assert start.run_id not in self.ends or self.key
@@ -160,6 +162,12 @@ class Server:
             case _:
                 pass
 
+    def _note_capacity(self, runs: int, *, leaving: bool) -> None:
+        self.capacity = runs
+        if leaving:  # nothing is kept warm there any more
+            for order in tuple(self.warm.values()):
+                self.say(msgspec.structs.replace(order, children=0))
+
     def _send_blob(self, wanted: BlobWanted) -> None:
         blob = self.blobs.get(wanted.digest)
         if blob is None:
@@ -179,6 +187,8 @@ class Server:
     # ------------------------------------------------------------ to the worker
 
     def say(self, frame: FromServer) -> None:
+        if isinstance(frame, Warm):
+            self.warm[frame.allocation_id] = frame
         self.end.send(frame)
 
     def keep(self, blob: bytes) -> str:

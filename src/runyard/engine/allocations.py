@@ -106,6 +106,8 @@ class Kept:
         self.left: dict[Session, Order | None] = {}
         """Sessions that take nothing more of it, while its calls execute there still; what each was
         told last."""
+        self.is_moving = False
+        """Whether it has left a worker that drains, and the children of the next are not ready yet."""
         self.elsewhere: Placement | None = None
         """Where another server keeps it."""
         self.ordered: Order | None = None
@@ -245,6 +247,12 @@ class Kept:
             entrant.enter()
         return bool(self.waiting) and self.in_flight < self.allocation.limit
 
+    def stay_away(self) -> None:
+        """No worker of this server takes it: nobody waits for that any more."""
+        if self.is_moving:
+            self.is_moving = False
+            self.told.set()
+
     def forget_session(self) -> None:
         """Nobody keeps it here any more; who knows what executes there still."""
         self.session = self.ordered = self.version_id = self.row = None
@@ -338,7 +346,7 @@ class Allocations:
         """
         deadline = self._clock.monotonic() + patience
         kept = self._kept.get(task.id)
-        while kept is not None and kept.session is not None:
+        while kept is not None and (kept.session is not None or kept.is_moving):
             left = deadline - self._clock.monotonic()
             if kept.version_id is not None or kept.error is not None or left <= timedelta():
                 return
@@ -401,6 +409,8 @@ class Allocations:
         kept.children, kept.memory, kept.error = children, memory, masked_error(error)
         if children or kept.version_id is not None:
             kept.version_id = version
+        if children or error is not None:
+            kept.is_moving = False
         kept.told.set()
 
     def leave(self, session: Session) -> None:
@@ -489,6 +499,7 @@ class Allocations:
             placement = placed.get(kept.allocation.id)
             kept.elsewhere = self._foreign(placement)
             if kept.elsewhere is None and not await self._settle(kept, placement):
+                kept.stay_away()
                 await self._give_away(kept)
 
     def _end_left(self, kept: Kept) -> None:
@@ -564,10 +575,10 @@ def _leave_behind(kept: Kept, session: Session) -> None:
     """Give a session that drains no further calls; what executes there is finished. One that is cut
     off or gone keeps its place until its lease is over: who knows what it executes.
     """
-    row, ordered = kept.row, kept.ordered
+    row, ordered, was_ready = kept.row, kept.ordered, kept.version_id is not None
     kept.forget_session()
     if session.is_reachable:
-        kept.row = row
+        kept.row, kept.is_moving, kept.error = row, was_ready, None
         kept.left[session] = ordered
 
 

@@ -48,6 +48,8 @@ from runyard.model.tasks import Task
 from runyard.stores.contract.calls import CallRecord
 
 LOOK_EVERY = timedelta(seconds=1)
+MOVING = timedelta(seconds=5)
+"""How long a call waits for the children of a worker that its allocation has just gone to."""
 GRACE = timedelta(seconds=2)
 """How much longer than its deadline a call is waited for: its worker ends it, if it lives."""
 
@@ -213,6 +215,7 @@ class Calls:
         _refuse_paused(company, task)
         if kept.session is None:
             await self._demand_here(kept)
+        await self._arrived(kept, task)
         _, version = kept.serving()
         if len(raw) > VALUES_LIMIT:
             raise TooLarge(f"the input has {len(raw)} bytes; allowed: {VALUES_LIMIT}")
@@ -227,6 +230,7 @@ class Calls:
             await self.months.take(company)
         if not self._directory.is_fresh:
             await self._directory.refresh_gates()
+        await self._arrived(kept, task)
         try:
             kept.let_in(call)
             record = await caller.answer
@@ -239,6 +243,11 @@ class Calls:
                 raise
             return await self._spill(company, task, accepted)
         return record
+
+    async def _arrived(self, kept: Kept, task: Task) -> None:
+        """Wait for an allocation that is on its way to another worker of this server."""
+        if kept.is_moving:
+            await self.allocations.until_ready(task, MOVING)
 
     async def demand_here(self, task: Task) -> None:
         """Raise KeptElsewhere when another server has to be asked, AllocationNotFound when nobody."""

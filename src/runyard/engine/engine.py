@@ -379,6 +379,11 @@ class Engine:
             self.allocations.expect()
         self._parts.dispatcher.notice_room()
 
+    def leaving(self, session: Session) -> None:
+        """A worker is about to stop: it finishes what it has, and gets neither runs nor calls."""
+        session.is_leaving = session.draining = True
+        self.allocations.expect()
+
     def begun(self, session: Session, run: RunId, token: int, at: datetime) -> None:
         """An attempt reached its task's code."""
         self.attempts.begun(session, run, token, at)

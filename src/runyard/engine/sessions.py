@@ -198,6 +198,8 @@ class Session:
         self.renewed = timedelta.min
         self.is_open = True
         self.draining = worker.draining
+        self.is_leaving = False
+        """Whether its worker has said that it is about to stop."""
         self.key = ""
         """With which its worker comes back; empty: it does not."""
         self.is_cut_off = False

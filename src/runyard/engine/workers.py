@@ -232,7 +232,8 @@ class Workers:
 
     async def _turn(self, session: Session) -> None:
         """The worker drains from now on, or does so no longer."""
-        session.draining = session.worker.draining or self._sessions.draining
+        is_asked = session.worker.draining or self._sessions.draining
+        session.draining = is_asked or session.is_leaving
         self.on_turn()
         if session.draining:
             await self._dispatcher.barrier()

@@ -286,8 +286,10 @@ class WorkerLink:
             case frames.Begun(starts):
                 for start in starts:
                     self._engine.begun(session, start.run_id, start.token, start.at)
-            case frames.Capacity(runs):
+            case frames.Capacity(runs, leaving):
                 self._engine.set_capacity(session, runs)
+                if leaving:
+                    self._engine.leaving(session)
             case frames.LogLines(run, token, lines, dropped):
                 self._engine.logged(session, run, token, lines, dropped)
             case frames.Recalled() | frames.Killed() | frames.Inspected():

@@ -88,6 +88,8 @@ class Capacity(Frame, frozen=True, tag="capacity"):
     """How many runs the worker holds at most, begun or not. May rise and fall at any time."""
 
     runs: int
+    leaving: bool = False
+    """Whether the worker is about to stop: calls should go elsewhere as well."""
 
 
 class Begun(Frame, frozen=True, tag="begun"):

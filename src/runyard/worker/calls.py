@@ -168,6 +168,11 @@ class Calls:
         """Calls here."""
         return len(self._held)
 
+    @property
+    def are_expected(self) -> bool:
+        """Whether the server may give further ones: it keeps something warm here still."""
+        return bool(self._crews)
+
     def supplies_in_use(self) -> list[Supply]:
         """What crews use."""
         crews = (*self._crews.values(), *self._coming.values(), *self._crew_of.values())

@@ -431,6 +431,7 @@ class Worker:
                 self._spawn(self._kill(frame))
             case Warm():
                 self._calls.warm(frame, self._pool.introduction(frame.version_id))
+                self._note_held()
             case StepRecorded():
                 self._pool.parcels.recorded(frame)
             case Recorded(runs):
@@ -536,7 +537,8 @@ class Worker:
     def _drain(self) -> None:
         """Take nothing more, and give back what has not begun."""
         self._is_draining = True
-        self._tell_capacity()
+        self._told = 0
+        self._send(Capacity(0, leaving=True))
         returned = self._pool.recall(self._pool.unbegun)
         if returned:
             self._send(Recalled(0, returned))
@@ -553,7 +555,10 @@ class Worker:
             self._hang_up("the server stops")
 
     def _note_held(self) -> None:
-        if self._is_draining and self._pool.held == 0 and self._calls.held == 0:
+        """Note whether anything is here, or may still come: a call before the server has let go."""
+        if self._is_draining and not (
+            self._pool.held or self._calls.held or self._calls.are_expected
+        ):
             self._empty.set()
 
     def _send_of_call(self, frame: FromWorker) -> None:
