@@ -39,6 +39,20 @@ def test_a_task_that_is_not_runnable_is_not_started(say: Command) -> None:
     assert "not runnable" in said
 
 
+def test_a_run_that_does_not_wait_fails_where_no_slot_is_free(say: Command) -> None:
+    say("orchestrator", "pause")
+    try:
+        code, failed = say("run", "start", "Greet", "-i", "name=Ann", "--at-once")
+        _, told = say("run", "start", "Greet", "-i", "name=Ann", "--at-once", as_json=False)
+    finally:
+        say("orchestrator", "resume")
+    done, run = say("run", "start", "Greet", "-i", "name=Ann", "--at-once", "--wait")
+
+    assert (code, failed["state"], failed["cause"]) == (1, "failed", "no_slot")
+    assert "no slot was free" in told
+    assert (done, run["state"]) == (0, "completed")
+
+
 def test_runs_are_listed_by_what_they_are(say: Command) -> None:
     _, completed = say("run", "start", "Greet", "-i", "name=Ann", "--wait")
     _, failed = say("run", "start", "Fail", "--wait")

@@ -23,6 +23,9 @@ class StartOptions:
     priority: Annotated[int | None, Parameter(help="1 to 99, lower first.")] = None
     due_at: Annotated[str | None, Parameter(help="Not before this instant.")] = None
     parked: Annotated[bool, Parameter(help="Hold it until it is released.")] = False
+    at_once: Annotated[
+        bool, Parameter(help="Fail it, with the cause no_slot, instead of waiting for a slot.")
+    ] = False
     callback: Annotated[
         list[str] | None,
         Parameter(help="Address that gets a signed POST when it has ended; may be repeated."),

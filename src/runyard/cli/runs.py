@@ -20,6 +20,7 @@ from runyard.cli.run_options import ALL_RUNS, AS_USUAL, FilterOptions, StartOpti
 from runyard.cli.run_page import print_run
 from runyard.cli.tasks import TaskRef
 from runyard.cli.values import NO_INPUT, Inputs, span
+from runyard.model.states import RunState
 
 if TYPE_CHECKING:
     from runyard.sdk.client import Run
@@ -61,6 +62,7 @@ def start(
             priority=start_options.priority,
             due_at=start_options.due,
             parked=start_options.parked,
+            at_once=start_options.at_once,
             callbacks=start_options.callback or (),
             key=start_options.key,
         )
@@ -75,8 +77,9 @@ def start(
         if options.json:
             print_json(client.run(started.id))
         else:
-            console().print(f"Run {started.id} ({started.public_id}) is {started.state}.")
-    return DONE
+            why = ": no slot was free" if started.state is RunState.FAILED else ""
+            console().print(f"Run {started.id} ({started.public_id}) is {started.state}{why}.")
+    return FAILED if started.state is RunState.FAILED else DONE
 
 
 @app.command(

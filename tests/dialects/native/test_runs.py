@@ -385,3 +385,53 @@ async def test_a_run_without_files_lists_none(place: Place) -> None:
     listed = (await place.acme.get(f"{RUNS}/{run}/files")).json()
 
     assert listed["items"] == []
+
+
+# ---------------------------------------------------------------- runs that do not wait
+
+
+async def test_a_run_that_does_not_wait_has_a_slot_or_has_failed_when_it_is_answered(
+    place: Place,
+) -> None:
+    body = {"task": "Zip code", "input": {"zip": "76131"}, "at_once": True}
+    await place.acme.put("/orchestrator", json={"runnable": False})
+    failed = (await place.acme.post(RUNS, json=body)).json()
+    waiting = {"task": "Zip code", "input": {"zip": "76131"}}
+    several = (await place.acme.post(RUNS, json={"runs": [body, waiting, body]})).json()["runs"]
+    await place.acme.put("/orchestrator", json={"runnable": True})
+
+    taken = (await place.acme.post(RUNS, json=body)).json()
+    await place.worker.ends(taken["id"], b'{"place":"Fort Worth"}')
+
+    shown = (await place.acme.get(f"{RUNS}/{failed['id']}")).json()
+    history = (await place.acme.get(f"{RUNS}/{failed['id']}/history")).json()
+    assert failed["state"] == "failed"
+    assert [run["state"] for run in several] == ["failed", "queued", "failed"]
+    assert (shown["cause"], shown["attempt"]) == ("no_slot", 0)
+    assert "no slot was free" in history["moments"][-1]["note"]
+    ended = (await place.acme.get(f"{RUNS}/{taken['id']}/wait")).json()
+    assert ended["state"] == "completed"
+    await place.worker.ends(several[1]["id"], b'{"place":"Fort Worth"}')
+
+
+async def test_the_same_key_answers_what_became_of_a_run_that_does_not_wait(place: Place) -> None:
+    body = {"task": "Zip code", "input": {"zip": "76131"}, "at_once": True}
+    key = {"idempotency-key": "at-once"}
+    await place.acme.put("/orchestrator", json={"runnable": False})
+
+    first = await place.acme.post(RUNS, json=body, headers=key)
+    await place.acme.put("/orchestrator", json={"runnable": True})
+    again = await place.acme.post(RUNS, json=body, headers=key)
+
+    assert first.json() == again.json()
+    assert again.json()["state"] == "failed"
+
+
+@pytest.mark.parametrize("more", [{"parked": True}, {"due_at": "2030-01-01T00:00:00Z"}])
+async def test_what_waits_by_itself_is_not_to_be_at_once(place: Place, more: dict) -> None:
+    body = {"task": "Zip code", "input": {"zip": "76131"}, "at_once": True, **more}
+
+    refused = await place.acme.post(RUNS, json=body)
+
+    assert refused.status_code == 400
+    assert refused.json()["problems"][0]["field"] == "at_once"

@@ -4,15 +4,19 @@ One pass over the headers, one decode, one call of the engine, one encode. Whate
 without the body is refused before it is read.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from runyard.engine.at_once import WITHIN
 from runyard.engine.callbacks import CallbackRequest
+from runyard.engine.engine import Engine
 from runyard.engine.starts import IdempotencyKey, Started, StartRequest
 from runyard.engine.starts import StartedRun as EngineStartedRun
+from runyard.model.companies import Company
 from runyard.model.errors import Overloaded
 from runyard.model.ids import ActorId
 from runyard.model.tokens import Permission, TokenKind
@@ -69,8 +73,30 @@ async def start_runs(
     except Overloaded as refused_now:
         house.pressure.note(refused_now, engine.clock.monotonic())
         raise
+    if any(request.begins_within for request in requests) and not started.repeated:
+        started = await _settled(engine, company, requests, started)
     answer = ENCODER.encode(started.runs[0] if is_single else _Answer(started.runs))
     await send_bytes(send, 201, answer, extra=_extra(started))
+
+
+async def _settled(
+    engine: Engine, company: Company, requests: list[StartRequest], started: Started
+) -> Started:
+    """What was started, once those runs that are not to wait have a slot or have failed."""
+    now = [
+        run.id
+        for request, run in zip(requests, started.runs, strict=True)
+        if request.begins_within is not None
+    ]
+    await asyncio.gather(*(engine.at_once.settled(company, run) for run in now))
+    states = {run.id: run.state for run in await engine.runs.find_many(company, now)}
+    return msgspec.structs.replace(
+        started,
+        runs=tuple(
+            msgspec.structs.replace(run, state=states.get(run.id, run.state))
+            for run in started.runs
+        ),
+    )
 
 
 def _single(asked: _Start, by: ActorId) -> StartRequest:
@@ -88,12 +114,15 @@ def _several(asked: _Start, runs: tuple[NewRun, ...], by: ActorId) -> list[Start
 
 
 def _request(run: NewRun, by: ActorId) -> StartRequest:
+    if run.at_once and (run.parked or run.due_at is not None):
+        raise refused("at_once", "true", "false beside `parked` or `due_at`")
     return StartRequest(
         task=run.task,
         input=_NO_INPUT if run.input is UNSET else bytes(run.input),
         priority=run.priority,
         due_at=run.due_at,
         parked=run.parked,
+        begins_within=WITHIN if run.at_once else None,
         by=by,
         callbacks=(
             tuple(

@@ -48,6 +48,8 @@ class NewRun(Asked, frozen=True, kw_only=True):
     """Not before this instant."""
     parked: bool = False
     """Whether it is held until it is released."""
+    at_once: bool = False
+    """Whether it fails, with the cause no_slot, instead of waiting for a slot."""
     callbacks: Annotated[tuple[NewCallback, ...], Meta(max_length=MOST_CALLBACKS)] = ()
     """Who is told when it has ended."""
 

@@ -47,6 +47,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Not before this instant."""
     parked: bool = False
     """Held until it is released."""
+    at_once: bool = False
+    """Fails, with the cause no_slot, instead of waiting for a slot."""
     callbacks: tuple[NewCallback, ...] = ()
     """Who is told when it has ended."""
 
@@ -82,13 +84,14 @@ class RunOperations(Addresses):
         priority: int | None = None,
         due_at: datetime | None = None,
         parked: bool = False,
+        at_once: bool = False,
         callbacks: Iterable[str | NewCallback] = (),
         key: str | None = None,
     ) -> Plan[run_shapes.StartedRun]:
         """Starts one run of a task. It is on disk when this returns.
 
         `priority`: 1 to 99, lower first. `due_at`: not before this instant. `parked`: held until it
-        is released. `callbacks`: addresses that get a signed POST when it has ended. `key`: the
+        is released. `at_once`: fails instead of waiting for a slot. `callbacks`: addresses that get a signed POST when it has ended. `key`: the
         idempotency key; the same key always means the same run.
         """
         new = NewRun(
@@ -97,6 +100,7 @@ class RunOperations(Addresses):
             priority=priority,
             due_at=due_at,
             parked=parked,
+            at_once=at_once,
             callbacks=tuple(
                 NewCallback(url=each) if isinstance(each, str) else each for each in callbacks
             ),
