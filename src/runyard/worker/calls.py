@@ -425,21 +425,23 @@ class Calls:
 
     # ------------------------------------------------------------ what children say
 
-    def heard(self, child: Child, data: bytes) -> None:
+    def heard(self, child: Child, data: bytes) -> bool:
         """A child said something."""
         if child.ending is Ending.UNRULY:
-            return
+            return True
         try:
             packet = decode_from_child(data)
             if isinstance(packet, Finished):
                 self._has_finished(child, packet)
-            elif isinstance(packet, Prepared):
+                return False  # if it has another call by now, that has hardly begun
+            if isinstance(packet, Prepared):
                 self._is_ready(child, self._crew_of[child], packet)
             else:
                 self._has_said(child, packet)
         except (msgspec.DecodeError, IndexError, ValueError):
             # Whatever it has done to its channel: nothing that it says counts any more.
             self._end_child(child, Ending.UNRULY)
+        return True
 
     def _has_finished(self, child: Child, packet: Finished) -> None:
         execution = child.pipeline[0]
@@ -450,7 +452,8 @@ class Calls:
         # A quick child is through before its beginning is looked at.
         finished_at = max(not_later(packet.finished_at), execution.begun_at)
         output = output_of(child, packet)
-        child.read_streams()
+        if packet.has_printed:
+            child.read_streams()
         self._prints.end(child, execution)
         child.pipeline.popleft()
         child.runs += 1

@@ -26,8 +26,10 @@ STREAMS = (LogLevel.INFO, LogLevel.WARNING)
 class Audience(Protocol):
     """Who hears of a child."""
 
-    def heard(self, child: "Child", data: bytes) -> None:
-        """The child said something: one packet."""
+    def heard(self, child: "Child", data: bytes) -> bool:
+        """The child said something: one packet. Whether it may have said more by now; if it has all the
+        same, that is heard a moment later.
+        """
 
     def printed(self, child: "Child", level: LogLevel, data: bytes) -> None:
         """Something was written to the child's standard streams."""
@@ -171,11 +173,11 @@ class Child:
                 data = receive(PACKET_LIMIT)
             except OSError:
                 return
-            heard(self, data)
+            may_go_on = heard(self, data)
             if not data:  # Shut down from inside the child: this would come for ever.
                 self._loop.remove_reader(self._work.fileno())
                 return
-            if not self.pipeline:  # It has nothing to do: there is hardly more to hear now.
+            if not may_go_on:
                 return
 
     def _read_stream(self, descriptor: int, level: LogLevel) -> None:

@@ -8,7 +8,9 @@ import os
 import signal
 import socket
 import sys
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 from typing import NoReturn
 
 import msgspec
@@ -51,6 +53,8 @@ _BOOT = (
     "import sys; sys.path += {paths!r}; "
     "from runyard.worker.child_main import resume; resume(*{arguments!r})"
 )
+_NO_BYTES = bytes(4)
+"""A count of nothing, as the system writes it."""
 LONG_AGO = 0.5
 """Seconds; a run that waited longer before the child may have lost its lease."""
 LOOKS_AT_MEMORY_EVERY = 16
@@ -218,6 +222,7 @@ class Child:
             error,
             channel.logged_errors,
             self._memory_now_and_then(),
+            _has_printed(),
         )
         self._report(finished)
 
@@ -315,6 +320,7 @@ class Child:
             finished.error,
             finished.logged_errors,
             finished.resident,
+            finished.has_printed,
         )
 
     def _send_pieces(self, value: bytes) -> int:
@@ -342,6 +348,14 @@ class Child:
         else:
             self._send_pieces(encode(declarations))
             self._say(Examined(None))
+
+
+def _has_printed() -> bool:
+    """Whether the worker has not read yet what was written to the standard streams."""
+    try:
+        return any(ioctl(stream, FIONREAD, _NO_BYTES) != _NO_BYTES for stream in (1, 2))
+    except OSError:  # the task has closed them, or put something else there
+        return True
 
 
 def _problem(refused: runtime.CodeRefused) -> CodeProblem:

@@ -64,12 +64,15 @@ class Hearing:
         self._pieces_size = 0
         self.output = b""
 
-    def heard(self, child: Child, data: bytes) -> None:
+    def heard(self, child: Child, data: bytes) -> bool:
         """The child said something."""
         try:
-            packet: FromChild = decode_from_child(data)
+            self._note(decode_from_child(data))
         except msgspec.DecodeError:
-            return
+            return False
+        return False
+
+    def _note(self, packet: FromChild) -> None:
         match packet:
             case Piece(piece) if self._pieces_size < PIECES_LIMIT:
                 # Empty ones count, too: they take room in the list.

@@ -200,6 +200,8 @@ class Finished(Packet, frozen=True, tag=2):
     logged_errors: int = 0
     resident: int = 0
     """Bytes of memory that the child has in use; 0: not looked."""
+    has_printed: bool = True
+    """Whether something may stand in its standard streams that nobody has read yet."""
 
 
 class Piece(Packet, frozen=True, tag=3):

@@ -446,10 +446,10 @@ class Pool:
 
     # ------------------------------------------------------------ what children say
 
-    def heard(self, child: Child, data: bytes) -> None:
+    def heard(self, child: Child, data: bytes) -> bool:
         """A child said something."""
         if child.ending is Ending.UNRULY:
-            return
+            return True
         try:
             packet = decode_from_child(data)
             if isinstance(packet, Finished):
@@ -461,6 +461,7 @@ class Pool:
         except (msgspec.DecodeError, IndexError, ValueError):
             # Whatever it has done to its channel: nothing that it says counts any more.
             self._end_child(child, Ending.UNRULY)
+        return bool(child.pipeline)  # without a run there is hardly more to hear now
 
     def _has_started(self, child: Child, packet: Started) -> None:
         execution = child.pipeline[0]
@@ -477,7 +478,8 @@ class Pool:
             raise ValueError("a run ended that had not begun")
         finished_at = not_later(packet.finished_at)
         end = end_as_told(execution, packet, output_of(child, packet), finished_at)
-        child.read_streams()
+        if packet.has_printed:
+            child.read_streams()
         self._prints.end(child, execution)
         child.pipeline.popleft()
         child.runs += 1

@@ -42,7 +42,8 @@ class _BooleanValue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 def _number(value: _NumberValue) -> float | None:
     text = value.number
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+    is_plain = text.isascii() and text.replace(".", "", 1).isdecimal()
+    if len(text) > _LONGEST_NUMBER or not (is_plain or _NUMBER.fullmatch(text)):
         return None
     number = float(text)
     return number if isfinite(number) else None
