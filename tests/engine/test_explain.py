@@ -6,6 +6,7 @@ import pytest
 
 from runyard.model.runs import Outcome
 from runyard.model.tasks import Policies, RetryPolicy
+from runyard.telemetry import listening
 from tests.support.yard import Yard
 
 SOON = timedelta(minutes=1)
@@ -89,3 +90,22 @@ async def test_an_ended_run_says_how_it_ended(yard: Yard, how: str) -> None:
 
     assert reason.code == "ended"
     assert how in reason.text
+
+
+async def test_a_worker_that_can_start_nothing_says_why(yard: Yard) -> None:
+    """R12: the reasons said that all slots were taken, when none was."""
+    await yard.a_task()
+    worker = await yard.a_worker()
+    with listening() as events:
+        yard.engine.note_shortage(worker.session, "no process could be made for it")
+    yard.engine.set_capacity(worker.session, 0)
+    run = await yard.a_run()
+
+    [reason] = await yard.engine.explain.why(yard.company, run)
+
+    assert reason.code == "no_process"
+    assert "hand" in reason.text
+    assert [(name, fields["name"]) for name, fields in events] == [("worker.short", "hand")]
+    yard.engine.note_shortage(worker.session, "")
+    yard.engine.set_capacity(worker.session, 2)
+    await worker.has_runs(1)

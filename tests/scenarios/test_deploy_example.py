@@ -162,7 +162,7 @@ def test_a_server_and_a_worker_die_and_nothing_is_lost(fleet: Fleet) -> None:
     assert len(executed) == 2, "one worker has executed everything"
     assert set(spread) >= {fleet.ports["A_PORT"], fleet.ports["B_PORT"]}, "one server did it all"
     assert fleet.workers_through_the_proxy(), "no worker came in through the proxy"
-    assert fleet.online() == {"two"}
+    eventually(lambda: fleet.online() == {"two"}, "the dead worker stays online")
     doctor = runyard("doctor", "--url", fleet.url, "--token", fleet.token)
     assert doctor.returncode == 0, doctor.stdout
 

@@ -71,6 +71,7 @@ class Server:
         self.files: dict[int, tuple[FileOffered, bytes]] = {}
         self.kept: list[tuple[FileOffered, bytes]] = []
         self.capacity = 0
+        self.short = ""
         self.warm: dict[int, Warm] = {}
         self.lose_steps = False
         self.takes_files = True
@@ -125,8 +126,8 @@ class Server:
                 )
             case Heartbeat(_, number) if self.confirms:
                 self.say(Renewed(number))
-            case Capacity(runs, leaving):
-                self._note_capacity(runs, leaving=leaving)
+            case Capacity():
+                self._note_capacity(frame)
             case Begun(starts):
                 for start in starts:
                     assert start.run_id not in self.ends or self.key
@@ -162,9 +163,9 @@ class Server:
             case _:
                 pass
 
-    def _note_capacity(self, runs: int, *, leaving: bool) -> None:
-        self.capacity = runs
-        if leaving:  # nothing is kept warm there any more
+    def _note_capacity(self, frame: Capacity) -> None:
+        self.capacity, self.short = frame.runs, frame.short
+        if frame.leaving:  # nothing is kept warm there any more
             for order in tuple(self.warm.values()):
                 self.say(msgspec.structs.replace(order, children=0))
 

@@ -78,7 +78,7 @@ from runyard.model.logs import LogLine
 from runyard.model.servers import Server
 from runyard.outbound.base import Nowhere, Outbound
 from runyard.stores.contract.store import Store, StoreStatistics
-from runyard.telemetry import WORKER_CONNECTED, emit
+from runyard.telemetry import WORKER_CONNECTED, WORKER_SHORT, emit
 
 MOST_PER_SLOT = 100
 """Runs that a worker may hold for each of its slots."""
@@ -378,6 +378,13 @@ class Engine:
             session.is_ready = True
             self.allocations.expect()
         self._parts.dispatcher.notice_room()
+
+    def note_shortage(self, session: Session, reason: str) -> None:
+        """Why a worker cannot start further children now; empty: it can."""
+        if reason and not session.short:
+            worker = session.worker
+            emit(WORKER_SHORT, worker_id=worker.id, name=worker.name, detail=reason)
+        session.short = reason
 
     def leaving(self, session: Session) -> None:
         """A worker is about to stop: it finishes what it has, and gets neither runs nor calls."""

@@ -110,14 +110,17 @@ class Explain:
         )
         busy = [run_id for session in fitting for run_id in session.held]
         busy += [run_id for colleague in others for run_id in colleague.held]
-        reasons = [
-            Reason(
-                code="no_free_slot",
-                text=f"all slots of the {len(fitting) + len(others)} fitting workers are taken",
-                action="wait, or add slots or workers",
-                run_ids=tuple(busy[:SHOWN_RUNS]),
+        short = [session for session in fitting if session.short]
+        reasons = [_short(session) for session in short[:1]]
+        if others or len(short) < len(fitting):
+            reasons.append(
+                Reason(
+                    code="no_free_slot",
+                    text=f"all slots of the {len(fitting) + len(others)} fitting workers are taken",
+                    action="wait, or add slots or workers",
+                    run_ids=tuple(busy[:SHOWN_RUNS]),
+                )
             )
-        ]
         if ahead:
             number = f"{ahead:,} or more" if ahead == MOST_BEFORE else f"{ahead}"
             text = f"{number} runs of its task are before it in the queue"
@@ -130,6 +133,14 @@ def _ended(run: Run) -> Reason:
         code="ended",
         text=f"it has ended: {run.state} ({run.cause})",
         action=f"start it again: runyard run restart {run.id}",
+    )
+
+
+def _short(session: Session) -> Reason:
+    return Reason(
+        code="no_process",
+        text=f"the worker {session.worker.name} can start no further child: {session.short}",
+        action="free processes, memory or descriptors on its machine; it tries again by itself",
     )
 
 

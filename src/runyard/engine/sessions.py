@@ -200,6 +200,8 @@ class Session:
         self.draining = worker.draining
         self.is_leaving = False
         """Whether its worker has said that it is about to stop."""
+        self.short = ""
+        """Why its worker cannot start further children now."""
         self.key = ""
         """With which its worker comes back; empty: it does not."""
         self.is_cut_off = False

@@ -286,7 +286,8 @@ class WorkerLink:
             case frames.Begun(starts):
                 for start in starts:
                     self._engine.begun(session, start.run_id, start.token, start.at)
-            case frames.Capacity(runs, leaving):
+            case frames.Capacity(runs, leaving, short):
+                self._engine.note_shortage(session, short)
                 self._engine.set_capacity(session, runs)
                 if leaving:
                     self._engine.leaving(session)

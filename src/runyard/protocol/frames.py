@@ -90,6 +90,8 @@ class Capacity(Frame, frozen=True, tag="capacity"):
     runs: int
     leaving: bool = False
     """Whether the worker is about to stop: calls should go elsewhere as well."""
+    short: str = ""
+    """Why no further child can be started there now, when that is so."""
 
 
 class Begun(Frame, frozen=True, tag="begun"):

@@ -104,6 +104,7 @@ class Worker:
         self._is_leaving = False
         self._is_draining = False
         self._told = 0
+        self._told_short = ""
         self._timer: asyncio.TimerHandle | None = None
         self.welcomed = asyncio.Event()
         """Set once the server has let the worker in."""
@@ -259,7 +260,7 @@ class Worker:
         self._ended.clear()
         self._empty.clear()
         self._is_draining = False
-        self._told = 0
+        self._told, self._told_short = 0, ""
         transport.listen(
             lambda frames: self._receive(transport, frames),
             lambda detail: self._closed(transport, detail),
@@ -520,10 +521,13 @@ class Worker:
         if self._session.state is not SessionState.OPEN:
             return
         wanted = 0 if self._is_draining else self._pool.capacity
-        if wanted == self._told or (wanted and abs(wanted - self._told) < STEADY * self._told):
+        shortage = self._nursery.shortage
+        short = shortage.reason if shortage.is_on else ""
+        is_steady = wanted and abs(wanted - self._told) < STEADY * self._told
+        if short == self._told_short and (wanted == self._told or is_steady):
             return
-        self._told = wanted
-        self._send(Capacity(wanted))
+        self._told, self._told_short = wanted, short
+        self._send(Capacity(wanted, short=short))
 
     def _give_back(self) -> None:
         """What waits behind long runs goes back to the queue, where any worker may take it."""
