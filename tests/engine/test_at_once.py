@@ -10,13 +10,17 @@ import pytest
 from runyard.engine.at_once import WITHIN
 from runyard.engine.callbacks import CallbackRequest
 from runyard.model.callbacks import CallbackState
+from runyard.model.ids import RunId
 from runyard.model.runs import Run
 from runyard.model.states import Cause, RunState
 from runyard.model.tasks import Policies
+from runyard.stores.contract.preparations import NewPreparation, Prepared
+from runyard.stores.contract.runs import Move, NewRun
 from tests.support.pair import Pair, opened_pair, until
 from tests.support.yard import HandWorker, Yard, opened_yard
 
 MOMENT = timedelta(milliseconds=20)
+LONG = timedelta(hours=1)
 WAITING = CallbackState.WAITING
 ENDED = (RunState.FAILED, Cause.NO_SLOT)
 
@@ -144,6 +148,48 @@ async def test_what_its_server_did_not_decide_any_more_is_decided_later(yard: Ya
                 await asyncio.sleep(0.005)  # noqa: TID251 - the database answers in real time
 
     assert (found.state, found.cause) == ENDED
+
+
+async def test_a_run_whose_files_are_being_fetched_waits_for_no_slot_yet(yard: Yard) -> None:
+    task = await yard.a_task()
+    now = yard.clock.now()
+    new = NewRun(
+        id=RunId(await yard.store.reserve_ids(1)),
+        public_id=yard.clock.new_public_id(),
+        company_id=yard.company.id,
+        task_id=task.id,
+        version_id=task.version_id,
+        gate_id=task.gate_id,
+        state=RunState.PREPARING,
+        priority=50,
+        rank=0,
+        created_at=now,
+        input=b"{}",
+        preparation=NewPreparation(parked=False, allowed=(), holder=1, until=now + LONG),
+        begins_by=now + WITHIN,
+    )
+    await yard.store.runs.start([new])
+
+    early = await settled(yard, await yard.run(new.id))
+    for _ in range(10):
+        yard.later(WITHIN)
+        await yard.turned()
+    still = await yard.run(new.id)
+    move = Move(
+        run_id=new.id,
+        company_id=new.company_id,
+        sources=(RunState.PREPARING,),
+        state=RunState.QUEUED,
+        at=yard.clock.now(),
+    )
+    await yard.store.runs.end_preparing(move, Prepared(input=b"{}"))
+    async with asyncio.timeout(20):
+        while not (ended := await yard.run(new.id)).is_final:
+            yard.later(WITHIN / 4)
+            await asyncio.sleep(0.005)  # noqa: TID251 - the database answers in real time
+
+    assert (early.state, still.state) == (RunState.PREPARING, RunState.PREPARING)
+    assert (ended.state, ended.cause) == ENDED
 
 
 async def test_a_run_that_was_taken_for_another_attempt_may_wait(yard: Yard) -> None:

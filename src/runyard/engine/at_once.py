@@ -27,8 +27,9 @@ from runyard.telemetry import MAINTENANCE_FAILED, emit
 
 WITHIN = timedelta(seconds=1)
 """How long a run may look for a slot where one may be free."""
-HELD_FOR = timedelta(seconds=15)
-"""How long others leave a run to a server that looks at it."""
+HELD_FOR = timedelta(seconds=2)
+"""How long others leave a run to a server that looks at it; and when it is looked at again where that was
+too early, or just the wrong moment."""
 LONGEST_LOOK = timedelta(minutes=1)
 """A server that has nothing to do asks the database no more often than that."""
 LOOKED_AT_ONCE = 100
