@@ -72,10 +72,11 @@ async def a_call_executes(yard: Yard, worker: Warmed) -> "asyncio.Task[object]":
 
 async def a_call_waits(yard: Yard) -> "asyncio.Task[object]":
     """One that waits for a place."""
-    call = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
     [kept] = yard.engine.allocations.all_kept
+    before = len(kept.waiting)
+    call = asyncio.ensure_future(yard.engine.calls.call(yard.company, "Work", b"{}"))
     async with asyncio.timeout(10):
-        while not kept.waiting:  # noqa: ASYNC110 - nothing tells of it
+        while len(kept.waiting) == before:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)  # noqa: TID251 - it is on its way to the queue
     return call
 
@@ -258,6 +259,48 @@ async def test_no_call_is_refused_while_an_allocation_goes_to_another_worker(
 
     assert (await call).state is RunState.COMPLETED
     assert worker.called == []
+
+
+async def test_calls_that_wait_for_a_place_wait_for_another_worker_too(
+    yard: Yard, worker: Warmed
+) -> None:
+    """R13: those that waited while their allocation moved were answered 503, one after the other."""
+    options = AllocationOptions(overflow=Overflow.WAIT, wait=timedelta(seconds=30))
+    await yard.engine.allocations.put(yard.company, "Work", options)
+    first = await a_call_executes(yard, worker)
+    waiting = [await a_call_waits(yard) for _ in range(2)]
+    another = await a_warmed(yard, "another")
+    another.is_slow = True
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await another.until(lambda: another.ordered == [1])
+    end(yard, worker, worker.called[0])
+    await first
+    another.say_warm()
+    for number in (1, 2):
+        await another.until(lambda number=number: len(another.called) == number)
+        end(yard, another, another.called[-1])
+
+    assert [(await call).state for call in waiting] == [RunState.COMPLETED] * 2
+    assert len(worker.called) == 1
+
+
+async def test_calls_that_wait_are_answered_when_no_worker_is_left(
+    yard: Yard, worker: Warmed
+) -> None:
+    options = AllocationOptions(overflow=Overflow.WAIT, wait=timedelta(seconds=30))
+    await yard.engine.allocations.put(yard.company, "Work", options)
+    first = await a_call_executes(yard, worker)
+    waiting = await a_call_waits(yard)
+
+    await yard.engine.workers.drain(worker.session.worker)
+    await yard.engine.allocations.review()
+    end(yard, worker, worker.called[0])
+
+    assert (await first).state is RunState.COMPLETED
+    with pytest.raises(CallsPaused):
+        async with asyncio.timeout(10):
+            await waiting
 
 
 async def test_a_call_that_waited_is_executed_where_the_allocation_has_gone(

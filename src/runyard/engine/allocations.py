@@ -218,6 +218,7 @@ class Kept:
             self.waiting
             and self.in_flight <= self.allocation.limit
             and not self.places.is_contended
+            and not self.is_moving
         ):
             _, entrant = self.waiting.popleft()
             entrant.enter()
@@ -240,18 +241,23 @@ class Kept:
             self.places.await_place(self._admit_one)
 
     def _admit_one(self) -> bool:
-        """Let whoever waits longest take a place, of which there is one; whether another could."""
+        """Let whoever waits longest take a place, of which there is one; whether another could. On the
+        way to another worker nobody is let in: `arrive` follows.
+        """
+        if self.is_moving:
+            return False
         if self.waiting and self.in_flight < self.allocation.limit:
             _, entrant = self.waiting.popleft()
             self.take()
             entrant.enter()
         return bool(self.waiting) and self.in_flight < self.allocation.limit
 
-    def stay_away(self) -> None:
-        """No worker of this server takes it: nobody waits for that any more."""
+    def arrive(self) -> None:
+        """Its next children are ready, or will not be: whoever waits for that goes on."""
         if self.is_moving:
             self.is_moving = False
             self.told.set()
+            self.admit()
 
     def forget_session(self) -> None:
         """Nobody keeps it here any more; who knows what executes there still."""
@@ -409,9 +415,9 @@ class Allocations:
         kept.children, kept.memory, kept.error = children, memory, masked_error(error)
         if children or kept.version_id is not None:
             kept.version_id = version
-        if children or error is not None:
-            kept.is_moving = False
         kept.told.set()
+        if children or error is not None:
+            kept.arrive()
 
     def leave(self, session: Session) -> None:
         """Nothing is kept warm by this session any more."""
@@ -498,8 +504,10 @@ class Allocations:
         for kept in homeless:
             placement = placed.get(kept.allocation.id)
             kept.elsewhere = self._foreign(placement)
-            if kept.elsewhere is None and not await self._settle(kept, placement):
-                kept.stay_away()
+            if kept.elsewhere is not None:
+                kept.arrive()
+            elif not await self._settle(kept, placement):
+                kept.arrive()
                 await self._give_away(kept)
 
     def _end_left(self, kept: Kept) -> None:
