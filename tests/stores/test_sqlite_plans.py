@@ -35,6 +35,7 @@ WALKS = {
         ),
         "there are two or three keys",
     ),
+    "digests_of_systems": "all of them are wanted",
     "find_able_administrator": "users are few",
     "insert_first_user": "users are few",
     "forget_runner": "allocations are few",

@@ -208,3 +208,13 @@ async def test_systems_are_among_the_tokens_of_their_company_but_open_nothing(st
     assert await store.tokens.list(None) == []
     assert await store.tokens.find_by_digest(digest()) is None
     assert await store.tokens.find(TokenId(1)) is None
+
+
+async def test_the_digests_are_those_of_systems_that_are_there(store: Store) -> None:
+    await store.systems.create(a_system(1), digest(1))
+    await store.systems.create(a_system(2, "Sales"), digest(2))
+    assert sorted(await store.systems.digests()) == [digest(1), digest(2)]
+
+    await store.systems.remove(FINANCE, later(3), None)
+
+    assert await store.systems.digests() == [digest(2)]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,13 +9,10 @@ from hypothesis import strategies as st
 
 from runyard.engine.signatures import PREFIX
 from runyard.engine.tokens import new_secret, sealed_secret
-from runyard.model.logs import LogLevel, LogLine
-from runyard.model.masking import masked, masked_error, masked_lines
-from runyard.model.runs import RunError
+from runyard.model.masking import masked
 from runyard.model.tokens import TokenKind
 from runyard.server.events import printing
 
-AT = datetime(2026, 11, 25, tzinfo=UTC)
 WORDS = [*TokenKind, "apikey", "login", "setup"]
 AROUND = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -78,33 +74,6 @@ def test_what_is_no_secret_is_left_as_it_is(text: str) -> None:
 @given(text=AROUND)
 def test_text_without_secrets_is_left_as_it_is(text: str) -> None:
     assert masked(text) == text
-
-
-def test_lines_without_secrets_are_the_very_same() -> None:
-    lines = tuple(LogLine(n, AT, LogLevel.INFO, "nothing") for n in range(3))
-
-    assert masked_lines(lines) is lines
-
-
-def test_a_line_keeps_everything_but_its_secret() -> None:
-    lines = (
-        LogLine(1, AT, LogLevel.INFO, "before"),
-        LogLine(2, AT, LogLevel.ERROR, f"token {new_secret(TokenKind.NATIVE)} is void", attempt=2),
-    )
-
-    assert masked_lines(lines) == (
-        lines[0],
-        LogLine(2, AT, LogLevel.ERROR, "token ryd_native_*** is void", attempt=2),
-    )
-
-
-def test_an_error_is_masked_in_all_its_parts() -> None:
-    secret = new_secret(TokenKind.WORKER)
-
-    assert masked_error(RunError(kind=secret, message=secret, traceback=secret)) == RunError(
-        kind="ryd_worker_***", message="ryd_worker_***", traceback="ryd_worker_***"
-    )
-    assert masked_error(None) is None
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

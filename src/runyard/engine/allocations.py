@@ -39,7 +39,6 @@ from runyard.model.errors import (
     TooManyAllocations,
 )
 from runyard.model.ids import AllocationId, CompanyId, SessionId, TaskId, UserId, VersionId
-from runyard.model.masking import masked_error
 from runyard.model.runs import RunError
 from runyard.model.tasks import Task
 from runyard.stores.contract.calls import Placement
@@ -276,6 +275,7 @@ class Allocations:
         self._ids = foundation.ids
         self._directory = foundation.directory
         self._sessions = foundation.sessions
+        self._secrets = foundation.secrets
         self._peers = foundation.peers
         self._kept: dict[TaskId, Kept] = {}
         self._by_id: dict[AllocationId, Kept] = {}
@@ -412,7 +412,7 @@ class Allocations:
         kept = self._by_id.get(allocation)
         if kept is None or kept.session is not session:
             return
-        kept.children, kept.memory, kept.error = children, memory, masked_error(error)
+        kept.children, kept.memory, kept.error = children, memory, self._secrets.error(error)
         if children or kept.version_id is not None:
             kept.version_id = version
         kept.told.set()

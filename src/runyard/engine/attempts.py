@@ -23,7 +23,6 @@ from runyard.engine.transitions import target
 from runyard.model.errors import Busy, FieldProblem, InputRefused, RunyardError
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLine
-from runyard.model.masking import masked_error
 from runyard.model.runs import Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import FINAL_STATES, Cause
@@ -60,6 +59,7 @@ class Attempts:
         self._store = foundation.store
         self._clock = foundation.clock
         self._directory = foundation.directory
+        self._secrets = foundation.secrets
         self._dispatcher = foundation.dispatcher
         self._logbook = logbook
         self._watch = foundation.watch
@@ -342,7 +342,7 @@ class Attempts:
             begun_at=end.begun_at,
             finished_at=end.finished_at,
             output=end.output,
-            error=masked_error(end.error),
+            error=self._secrets.error(end.error),
             logged_errors=end.logged_errors,
             due_at=due_at,
             rank=None

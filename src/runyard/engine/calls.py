@@ -40,7 +40,6 @@ from runyard.model.errors import (
     TooLarge,
 )
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
-from runyard.model.masking import masked_error
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
 from runyard.model.shapes import Shape
 from runyard.model.states import Cause, RunState
@@ -182,6 +181,7 @@ class Calls:
         self._directory = foundation.directory
         self._peers = foundation.peers
         self._sessions = foundation.sessions
+        self._secrets = foundation.secrets
         self.allocations = Allocations(foundation, settings)
         """Which tasks are kept warm, and where."""
         self.records = CallRecords(foundation.store, foundation.clock, logbook)
@@ -413,7 +413,7 @@ class Calls:
             logged_errors=end.logged_errors,
             input=call.input,
             output=end.output,
-            error=masked_error(end.error),
+            error=self._secrets.error(end.error),
         )
 
     # ------------------------------------------------------------ other ends

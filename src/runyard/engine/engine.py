@@ -61,6 +61,7 @@ from runyard.engine.resuming import Claimed, Reconciled, Resuming
 from runyard.engine.run_lists import RunLists
 from runyard.engine.runs import Runs
 from runyard.engine.schedules import Schedules
+from runyard.engine.secrets import Secrets
 from runyard.engine.sessions import AttemptEnd, Session, Sessions, WorkerHello, WorkerPort
 from runyard.engine.signing import Signing
 from runyard.engine.starts import Starts
@@ -141,7 +142,7 @@ class Engine:
         self.lease = settings.lease
         """How long a worker may be silent before its runs go to another."""
         self._parts = parts = _foundation(store, clock, settings)
-        self.logs = logbook = Logbook(store, clock, parts.watch)
+        self.logs = logbook = Logbook(store, clock, parts.watch, parts.secrets)
         self.watch, self.directory = parts.watch, parts.directory
         self.files = files = Files(store, clock, parts.ids)
         self.attempts = attempts = Attempts(parts, logbook)
@@ -229,6 +230,7 @@ class Engine:
 
     def _revoked(self) -> None:
         self.systems.forget()
+        self._parts.secrets.forget()
         self.actors.forget()
         self.workers.notice()
         self.tickets.forget()
@@ -240,6 +242,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Put right what an earlier life left, then run the loops."""
         await self._parts.directory.open()
+        await self._parts.secrets.open()
         self._parts.sessions.server = await self.peers.enter(
             self._server, is_name_given=self._settings.is_name_given
         )
@@ -287,6 +290,7 @@ class Engine:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._parts.dispatcher.run())
+            group.create_task(self._parts.secrets.run())
             group.create_task(self.attempts.run())
             group.create_task(self.logs.run())
             group.create_task(self.maintenance.run())
@@ -457,6 +461,7 @@ def _foundation(store: Store, clock: Clock, settings: EngineSettings) -> Foundat
         clock=clock,
         ids=ids,
         directory=directory,
+        secrets=Secrets(store, clock),
         sessions=sessions,
         peers=peers,
         elsewhere=elsewhere,

@@ -10,6 +10,7 @@ from runyard.engine.dispatch import Dispatcher
 from runyard.engine.elsewhere import Elsewhere
 from runyard.engine.ids import Ids
 from runyard.engine.peers import Peers
+from runyard.engine.secrets import Secrets
 from runyard.engine.sessions import Sessions
 from runyard.engine.watch import Watch
 from runyard.stores.contract.store import Store
@@ -24,6 +25,7 @@ class Foundation:
     ids: Ids
     peers: Peers
     directory: Directory
+    secrets: Secrets
     sessions: Sessions
     elsewhere: Elsewhere
     calls_elsewhere: CallsElsewhere

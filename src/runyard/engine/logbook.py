@@ -13,12 +13,12 @@ import msgspec
 from msgspec.structs import replace
 
 from runyard.engine.clock import Clock
+from runyard.engine.secrets import Secrets
 from runyard.engine.sessions import HeldRun
 from runyard.engine.watch import Watch
 from runyard.model.errors import Busy
 from runyard.model.ids import CompanyId, RunId
 from runyard.model.logs import LogLevel, LogLine
-from runyard.model.masking import masked, masked_lines
 from runyard.stores.contract.logs import LogChunk
 from runyard.stores.contract.store import Store
 from runyard.telemetry import LINES_DELAYED, LINES_REFUSED, emit
@@ -53,10 +53,11 @@ class _Entry(msgspec.Struct):
 class Logbook:
     """Keeps and shows log lines."""
 
-    def __init__(self, store: Store, clock: Clock, watch: Watch) -> None:
+    def __init__(self, store: Store, clock: Clock, watch: Watch, secrets: Secrets) -> None:
         self._store = store
         self._clock = clock
         self._watch = watch
+        self._secrets = secrets
         self._pending: list[_Entry] = []
         self._left_out: dict[tuple[RunId, int], _Entry] = {}
         """Pending entries that only count lines, by their lease."""
@@ -74,7 +75,7 @@ class Logbook:
         """Keep these lines soon, without the secrets in them. While nothing can be written only so many
         are kept in memory.
         """
-        lines = masked_lines(lines)
+        lines = self._secrets.lines(lines)
         if len(self._pending) >= MOST_PENDING:
             self._leave_out(held, dropped + len(lines))
         else:
@@ -97,7 +98,8 @@ class Logbook:
         async with self._noting:
             with contextlib.suppress(Busy):
                 last = await self._store.logs.last_number(company, run)
-                line = LogLine(last + 1, self._clock.now(), level, masked(text), attempt=0)
+                shown = self._secrets.text(text)
+                line = LogLine(last + 1, self._clock.now(), level, shown, attempt=0)
                 chunk = LogChunk(company_id=company, run_id=run, lines=(line,))
                 await self._store.logs.append([chunk])
                 self._watch.logged(company, run, chunk.lines)

@@ -28,7 +28,6 @@ from runyard.model.errors import Busy
 from runyard.model.files import FileReference
 from runyard.model.ids import RunId
 from runyard.model.logs import LogLevel
-from runyard.model.masking import masked_error
 from runyard.model.runs import Run, RunError
 from runyard.model.states import Cause, RunState
 from runyard.outbound.base import Outbound
@@ -54,6 +53,7 @@ class Preparing:
         self._store = foundation.store
         self._clock = foundation.clock
         self._directory = foundation.directory
+        self._secrets = foundation.secrets
         self._dispatcher = foundation.dispatcher
         self._watch = foundation.watch
         self._logbook = logbook
@@ -253,7 +253,7 @@ class Preparing:
                 cause=Cause.INPUT_INVALID,
                 at=self._clock.now(),
             ),
-            Prepared(error=masked_error(RunError(kind=kind, message=message))),
+            Prepared(error=self._secrets.error(RunError(kind=kind, message=message))),
         )
 
     async def _end(self, move: Move, prepared: Prepared) -> None:

@@ -77,6 +77,7 @@ class Systems:
         self._clock = foundation.clock
         self._ids = foundation.ids
         self._peers = foundation.peers
+        self._secrets = foundation.secrets
         self._keys = keys
         self._known: dict[str, _Known] = {}
         self._seen: dict[SystemId, tuple[str, datetime]] = {}
@@ -119,6 +120,8 @@ class Systems:
         )
         if not await self._store.systems.create(system, digest_of(uuid)):
             raise _taken(system.name)
+        self._secrets.forget()
+        self._peers.say(Topic.TOKENS)
         _tell("created", system, by)
         return NewSystem(system=system, uuid=uuid)
 
@@ -217,6 +220,7 @@ class Systems:
         if not done:
             raise SystemNotFound(f"there is no system {system.name} any more")
         self.forget()
+        self._secrets.forget()
         self.on_change()
         self._peers.say(Topic.TOKENS)
         found = await self.find(system.id)

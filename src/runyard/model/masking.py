@@ -2,16 +2,11 @@
 
 What tasks print, log and raise is kept for whoever may read the run, which are more people than may
 use a token that got in there. Every secret that Runyard issues begins with what it is (`ryd_native_`,
-`whsec_`), but for the UUIDs that other vendors' interfaces want; signed tokens look like any other
+`whsec_`), but for the UUIDs of systems, which only the engine knows (`engine.secrets`); signed tokens look like any other
 JSON Web Token, and one of somebody else is nobody's business either.
 """
 
 import re
-
-import msgspec
-
-from runyard.model.logs import LogLine
-from runyard.model.runs import RunError
 
 HIDDEN = "***"
 _SECRETS = re.compile(
@@ -27,24 +22,6 @@ def masked(text: str) -> str:
     if "ryd_" in text or "eyJ" in text or "whsec_" in text:
         return _SECRETS.sub(_hidden, text)
     return text
-
-
-def masked_lines(lines: tuple[LogLine, ...]) -> tuple[LogLine, ...]:
-    """The same lines without the secrets in them."""
-    if all(masked(line.text) is line.text for line in lines):
-        return lines
-    return tuple([msgspec.structs.replace(line, text=masked(line.text)) for line in lines])
-
-
-def masked_error(error: RunError | None) -> RunError | None:
-    """The same error without the secrets in it."""
-    if error is None:
-        return None
-    return RunError(
-        kind=masked(error.kind),
-        message=masked(error.message),
-        traceback=masked(error.traceback),
-    )
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -20,6 +20,9 @@ class Systems(Protocol):
     async def find_by_digest(self, digest: bytes) -> System | None:
         """The one that this UUID belongs to, whatever its state; not a removed one."""
 
+    async def digests(self) -> Sequence[bytes]:
+        """Of the UUIDs of all that are not removed."""
+
     async def list(self, company: CompanyId) -> list[System]:
         """A company's, newest first."""
 

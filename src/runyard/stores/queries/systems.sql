@@ -48,6 +48,9 @@ SELECT id, company_id, name, description, state, last_characters, sealed, files_
        updated_at, address, last_seen_at, removed_at, updated_by
   FROM systems WHERE digest = :digest AND removed_at IS NULL;
 
+-- name: digests_of_systems()
+SELECT digest FROM systems WHERE removed_at IS NULL;
+
 -- name: list_systems(company_id)
 SELECT id, company_id, name, description, state, last_characters, sealed, files_from, created_at,
        updated_at, address, last_seen_at, removed_at, updated_by

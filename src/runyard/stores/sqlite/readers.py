@@ -27,6 +27,7 @@ LONG_QUERIES = frozenset(
         "count_of_runs",
         "count_outside",
         "digests_in_use",
+        "digests_of_systems",
         "few_runs",
         "gates_over_limit",
         "list_files",

@@ -52,6 +52,10 @@ class SystemTable:
         row = await self._db.one("find_system_by_digest", digest=digest)
         return _system_from(row) if row else None
 
+    async def digests(self) -> Sequence[bytes]:
+        """Of the UUIDs of all that are not removed."""
+        return [bytes(row[0]) for row in await self._db.all("digests_of_systems")]
+
     async def list(self, company: CompanyId) -> list[System]:
         """A company's, newest first."""
         rows = await self._db.all("list_systems", company_id=company)
