@@ -13,6 +13,7 @@ call takes until its end both are one.
 import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ from runyard.engine.calls_elsewhere import EndedCalls
 from runyard.engine.files import REFERENCE_MARK, Files
 from runyard.engine.foundation import Foundation
 from runyard.engine.logbook import Logbook
+from runyard.engine.patience import until_done
 from runyard.engine.realtime import MonthlyLimits, RealtimeSettings
 from runyard.engine.sessions import AttemptEnd, HeldRun, Session
 from runyard.engine.starts import VALUES_LIMIT, StartedRun, StartRequest, Starts
@@ -38,6 +40,7 @@ from runyard.model.errors import (
     LimitReached,
     TaskNotFound,
     TooLarge,
+    VersionNotFound,
 )
 from runyard.model.ids import CompanyId, RunId, TaskId, VersionId, encode_public_id
 from runyard.model.runs import CALL_TOKEN, Outcome, RunError
@@ -226,10 +229,10 @@ class Calls:
         run, caller = RunId(await self._ids.take()), _Patient()
         call = _UnderWay(self, run, task, kept, accepted, caller)
         call.is_durable = durable
-        if self.months.most:
-            await self.months.take(company)
         if not self._directory.is_fresh:
             await self._directory.refresh_gates()
+        if self.months.most:
+            await self.months.take(company)
         await self._arrived(kept, task)
         try:
             kept.let_in(call)
@@ -353,6 +356,7 @@ class Calls:
         if call is None or call.session is not session:
             return
         del self._under_way[end.run_id], session.calls[end.run_id]
+        version = version or call.task.version_id  # who refuses or loses a call may not know which
         shape = self._directory.output_shape_at_hand(version)
         if shape is not None:
             self._finish(call, end, version, shape)
@@ -360,7 +364,13 @@ class Calls:
             self._spawn(self._finish_later(call, end, version))
 
     async def _finish_later(self, call: _UnderWay, end: AttemptEnd, version: VersionId) -> None:
-        self._finish(call, end, version, await self._directory.output_shape(version))
+        shape_of = self._directory.output_shape
+        try:
+            shape = await until_done(self.clock, "judge a call", partial(shape_of, version))
+        except VersionNotFound:  # a worker may say anything; the caller has to be told
+            version = call.task.version_id
+            shape = await until_done(self.clock, "judge a call", partial(shape_of, version))
+        self._finish(call, end, version, shape)
 
     def _finish(self, call: _UnderWay, end: AttemptEnd, version: VersionId, shape: Shape) -> None:
         """Judge what came of a call, keep its record, give its place back, tell the caller."""

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from runyard.engine.engine import EngineStatistics
 from runyard.model.errors import RunyardError
 from runyard.model.tokens import Permission
+from runyard.web.house import House
 from runyard.web.requests import Request
 from runyard.web.responses import Response
 from runyard.web.routing import Route
@@ -36,18 +37,16 @@ async def show_metrics(request: Request) -> Response:
     """Show the numbers of this server in the text format of Prometheus."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Numbers(await request.engine.statistics(), request.house.answered.items()))
+    registry.register(_Numbers(await request.engine.statistics(), request.house))
     return Response(generate_latest(registry), content_type=METRICS_TYPE)
 
 
 class _Numbers(Collector):
     """The numbers of one moment."""
 
-    def __init__(
-        self, statistics: EngineStatistics, answered: Iterable[tuple[tuple[str, int], int]]
-    ) -> None:
+    def __init__(self, statistics: EngineStatistics, house: House) -> None:
         self._statistics = statistics
-        self._answered = answered
+        self._house = house
 
     def collect(self) -> Iterable[Metric]:
         """All of them, as Prometheus has them."""
@@ -61,9 +60,15 @@ class _Numbers(Collector):
         answers = CounterMetricFamily(
             "runyard_http_answers", "Answers by route and status.", labels=["route", "status"]
         )
-        for (route, status), count in self._answered:
+        for (route, status), count in self._house.answered.items():
             answers.add_metric([route, str(status)], count)
         yield answers
+        shortened = CounterMetricFamily(
+            "runyard_http_short", "Requests that took a short way, by route.", labels=["route"]
+        )
+        for route, count in self._house.shortened.items():
+            shortened.add_metric([route], count)
+        yield shortened
 
     def _gauges(self) -> Iterable[Metric]:
         numbers = self._statistics

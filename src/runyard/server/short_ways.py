@@ -125,12 +125,14 @@ class ShortHttp(BoundedHttp):
         """Let the endpoint leave a shortcut for this head, if it is one that can have one."""
         super().on_headers_complete()
         packet, self._packet = self._packet, b""  # another request may follow in the same packet
-        if not packet or self.scope["http_version"] != "1.1":
+        if not packet or self.scope["http_version"] != "1.1" or not self.parser.should_keep_alive():
             return
         end = packet.find(_END) + len(_END)
-        size = _announced(self.scope["headers"])
-        if size is not None and end <= LONGEST_KNOWN and len(packet) <= end + size:
-            remember = partial(self._known.keep, packet[:end], size)
+        head = packet[:end]
+        headers: Headers = self.scope["headers"]  # type: ignore[assignment]
+        size = _announced(headers)
+        if size is not None and len(packet) <= end + size and _is_plain(head, len(headers)):
+            remember = partial(self._known.keep, head, size)
             self.scope[REMEMBER] = remember  # type: ignore[literal-required]
 
     # ------------------------------------------------------------ answering
@@ -191,7 +193,8 @@ class ShortHttp(BoundedHttp):
 
         Answers of the short way set no timer each, which would cost as much as reading the request.
         """
-        if self._is_answering or self._begun or self._answers != self._answers_then:
+        is_used = self._is_answering or self._begun or self._answers != self._answers_then
+        if is_used and not self.transport.is_closing():
             self._look_later()
         else:
             super().timeout_keep_alive_handler()
@@ -208,8 +211,17 @@ class ShortHttp(BoundedHttp):
         if self._is_answering:
             return ()
         if self._begun:
-            return ("to send a body", self._answers, len(self._begun) // LEAST_PROGRESS)
+            requests = self._heads + self._answers
+            return ("to send a body", requests, len(self._begun) // LEAST_PROGRESS)
         return super()._waiting_for()
+
+
+def _is_plain(head: bytes, headers: int) -> bool:
+    """Whether the parser has read just these bytes as a head: the request line, a line for each header,
+    an empty one. A parser that took other ends of lines, or folded ones, would end a head elsewhere.
+    """
+    lines = headers + 2
+    return len(head) <= LONGEST_KNOWN and head.count(b"\n") == head.count(b"\r\n") == lines
 
 
 def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int | None:

@@ -67,7 +67,9 @@ class House:
     streams: OpenStreams = field(default_factory=OpenStreams)
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Answers by route name and status, for metrics."""
-
+    shortened: Counter[str] = field(default_factory=Counter)
+    """Requests that have taken a short way (`web.shortcuts`), by route name; their answers are counted
+    with all others."""
     pressure: Pressure = field(default_factory=Pressure)
     forwarding: Forwarding = field(default_factory=Forwarding)
     """To other servers, for what only they can answer."""

@@ -62,7 +62,10 @@ class ShortCall(ABC):
         """Call the task with this body's input, if all that was found still holds."""
         if not self.still_knows_caller() or self.house.is_stopping:
             return False
-        return self.begin(body, _Waiting(self, exchange))
+        has_begun = self.begin(body, _Waiting(self, exchange))
+        if has_begun:
+            self.house.shortened[self.operation] += 1
+        return has_begun
 
     def answer(self, exchange: Exchange, record: CallRecord) -> None:
         """Answer with what came of a call."""
@@ -78,8 +81,12 @@ class ShortCall(ABC):
             exchange.answer(200, _LINES % record.id, body)
 
     async def _answer_later(self, exchange: Exchange, record: CallRecord) -> None:
-        await self.prepare_for(record.version_id)
-        self.answer(exchange, record)
+        try:
+            await self.prepare_for(record.version_id)
+        except Exception as error:  # noqa: BLE001 - somebody waits for an answer, whatever it is
+            self.refuse(exchange, error)
+        else:
+            self.answer(exchange, record)
 
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         """Answer with an error."""

@@ -556,17 +556,17 @@ class Calls:
         if execution.log is not None:
             self._close_log(execution)
         begun_at = execution.begun_at
-        self._send(
-            CallEnded(
-                run_id=execution.assignment.run_id,
-                version_id=VersionId(crew.version_id),
-                outcome=outcome,
-                begun_at=None if begun_at is None else instant(begun_at),
-                finished_at=instant(wall()),
-                error=error,
-                signal=signal,
-            )
+        end = CallEnded(
+            run_id=execution.assignment.run_id,
+            version_id=VersionId(crew.version_id),
+            outcome=outcome,
+            begun_at=None if begun_at is None else instant(begun_at),
+            finished_at=instant(wall()),
+            error=error,
+            signal=signal,
         )
+        # Not at once, as in `_refuse`: this may be in the middle of a change of the crew.
+        self._loop.call_soon(self._send, end)
 
     def _end_child(self, child: Child, ending: Ending) -> None:
         """Kill a child with all that it started; `died` hears of it."""
