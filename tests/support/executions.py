@@ -66,7 +66,7 @@ def _written(draw: st.DrawFn) -> str:
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " :\t")]))
     escaped = draw(st.booleans())
 
-    def text_of(value: Any) -> str:  # noqa: ANN401 - any JSON
+    def text_of(value: Any) -> str:
         return json.dumps(value, separators=separators, ensure_ascii=escaped)
 
     comma, colon = separators
