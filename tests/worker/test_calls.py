@@ -113,6 +113,28 @@ async def test_calls_of_a_task_that_was_never_loaded_say_why(server):
     assert "not today" in end.error.message
 
 
+async def test_a_call_that_comes_while_those_before_are_turned_away_is_turned_away_too(server):
+    """A server hands over the next one as soon as it hears of an end: it was forgotten."""
+    allocated = Allocated(server)
+    version = server.introduce(HEAD + "import time\ntime.sleep(60)\n")
+    allocated.order(version, 1)
+    runs = [allocated.begin()]
+    note = server._note
+
+    def hand_over(frame):
+        note(frame)
+        if isinstance(frame, CallEnded) and len(runs) < 3:
+            runs.append(allocated.begin())
+
+    server._note = hand_over
+    allocated.order(version, 0)
+
+    await server.until(lambda: len(runs) == 3)
+    for run in runs:
+        end = await allocated.end(run)
+        assert (end.outcome, end.error.kind) == (Outcome.LOST, "NotAllocated")
+
+
 async def test_a_worn_child_is_relieved_without_failing_a_call(folder):
     async with a_worker(folder, recycle_runs=3) as server:
         allocated = Allocated(server)
