@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import msgspec
@@ -20,7 +20,14 @@ from runyard.model.allocations import Overflow
 from runyard.model.tokens import Role
 from runyard.model.users import User
 from tests.dialects.automation_anywhere.conftest import CONFIG, GOOD, Room, uploaded
-from tests.dialects.automation_anywhere.short_ways import ANEW, CODE, Both, a_room, allocated
+from tests.dialects.automation_anywhere.short_ways import (
+    ANEW,
+    CODE,
+    Both,
+    a_room,
+    allocated,
+    both_of,
+)
 from tests.dialects.automation_anywhere.test_two_servers import two
 from tests.support.server import a_bundle
 from tests.support.wires import Answer, Wire, a_wire
@@ -345,6 +352,48 @@ async def test_a_server_that_stops_takes_nothing_new() -> None:
         room.server.house.streams.end()
 
         assert (await known.is_answered_like_any_other()).status == 503
+
+
+@pytest.mark.parametrize("before", [b"", ANEW], ids=["short", "anew"])
+async def test_a_server_that_stops_answers_what_executes(before: bytes) -> None:
+    async with AsyncExitStack() as opened:
+        async with a_room(None) as room:
+            wire = await opened.enter_async_context(a_wire(room.server))
+            both = await both_of(room, "Sleep")
+            body = b'{"botInput":{"seconds":{"type":"NUMBER","number":"1.5"}}}'
+            await both.know(wire, len(body))
+            was = both.shortened
+            asked = asyncio.ensure_future(wire.post(both.head(len(body)), body, before=before))
+            await room.in_flight("Sleep", 1)
+            assert (both.shortened > was) is (before == b"")
+
+            await room.server.stop()
+
+        assert (await asked).status == 200
+
+
+async def test_an_execution_goes_on_whose_caller_has_left(place: Room) -> None:
+    both = await both_of(place, "Sleep")
+    body = b'{"botInput":{"seconds":{"type":"NUMBER","number":"0.5"}}}'
+    for _ in range(5):
+        async with a_wire(place.server) as wire:
+            await both.know(wire, len(body))
+            was = both.shortened
+            asked = asyncio.ensure_future(wire.post(both.head(len(body)), body))
+            await place.in_flight("Sleep", 1)
+            is_short = both.shortened > was
+            asked.cancel()
+        async with asyncio.timeout(30):
+            view = await place.server.engine.allocations.show(place.company, "Sleep")
+            while view.in_flight:
+                await asyncio.sleep(0.01)  # noqa: TID251 - nothing tells
+                view = await place.server.engine.allocations.show(place.company, "Sleep")
+        if is_short:
+            break
+
+    assert is_short
+    async with a_wire(place.server) as wire:
+        await both.know(wire, len(body))
 
 
 # ---------------------------------------------------------------- at another server
