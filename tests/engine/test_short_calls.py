@@ -329,6 +329,25 @@ async def test_what_has_changed_is_left_to_the_way_that_finds_out(
     assert declined(yard, opening)
 
 
+async def test_a_version_that_has_taken_over_judges_by_its_own_shape(
+    yard: Yard, worker: Warmed
+) -> None:
+    """Nothing but the worker tells when it has: what was deployed is long known then."""
+    opening = await opened(yard)
+    allocation = opening.kept.allocation.id
+
+    def serves(version: VersionId) -> None:
+        assert worker.session is not None
+        yard.engine.allocations.warmed(
+            worker.session, allocation, version, children=1, memory=0, error=None
+        )
+
+    serves(VersionId(opening.version_id + 1))
+    assert declined(yard, opening)
+    serves(opening.version_id)
+    assert not declined(yard, opening)
+
+
 @pytest.mark.parametrize("raw", [b'{"n":"x"}', b'{"m":1}', b"[]", b"", b'{"n":1', b'{"n":1.5}'])
 async def test_input_that_does_not_fit_is_left_to_it_too(
     yard: Yard, worker: Warmed, raw: bytes
@@ -399,6 +418,29 @@ async def test_a_task_with_files_or_a_monthly_limit_finds_out_each_time(yard: Ya
     assert await yard.engine.calls.opening(company, "Work") is not None
     yard.engine.calls.months.most = 10
     assert await yard.engine.calls.opening(company, "Work") is None
+
+
+async def test_from_the_moment_on_in_which_a_pause_begins_no_call_does(
+    yard: Yard, worker: Warmed
+) -> None:
+    """Before the database knows, when the task is still as it was."""
+    opening = await opened(yard)
+
+    with yard.engine.directory.closing([opening.task.gate_id]):
+        assert declined(yard, opening)
+
+    assert not declined(yard, opening)
+
+
+async def test_a_session_that_is_over_gets_no_call(yard: Yard, worker: Warmed) -> None:
+    """Also while what it kept is still being seen to."""
+    opening = await opened(yard)
+    assert worker.session is not None
+
+    worker.session.is_open = False
+    assert declined(yard, opening)
+    worker.session.is_open = True
+    assert not declined(yard, opening)
 
 
 async def test_gates_that_nobody_has_seen_for_long_are_left_to_it(

@@ -253,6 +253,21 @@ async def test_what_comes_while_an_answer_is_made_is_answered_afterwards_in_orde
     assert await line.answers(5) == expected
 
 
+async def test_what_comes_just_after_an_answer_waits_for_what_came_before_it(
+    there: Exchanges,
+) -> None:
+    there.echo.is_slow = True
+    line = there.line()
+    await line.send([KNOWN, request(b"a" * 10)])
+    there.echo.is_slow = False
+
+    there.echo.answer()
+    line.protocol.data_received(request(b"b" * 10))  # in the very same turn of the loop
+
+    answers = await line.answers(3)
+    assert [each.partition(b":")[2] for each in answers] == [BODY, b"a" * 10, b"b" * 10]
+
+
 async def test_what_is_held_while_an_answer_is_made_is_bounded(there: Exchanges) -> None:
     there.echo.is_slow = True
     line = there.line()
